@@ -1,0 +1,1 @@
+"""What can be said of a network and of a run: complexity, summaries, curves."""

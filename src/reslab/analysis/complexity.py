@@ -1,0 +1,176 @@
+"""Parameters, multiply-adds and memory of a network, layer by layer, without computing anything.
+
+Multiply-adds are counted as in Table 1 ("FLOPs"): those of convolutions and fully-connected layers, projections
+included, and none of batch norm, ReLU, pooling or additions.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reslab.errors import ModelError
+from reslab.models.resnet import ResNet
+from reslab.models.spec import NetSpec
+
+__all__ = ["Layer", "Summary", "count_macs", "summarize"]
+
+_BYTES = 4  # float32
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module's row in a summary.
+
+    Args:
+        name: path in the network, empty for the network itself.
+        kind: the module's class.
+        nesting: how deep the module lies.
+        output_shape: with the batch size first.
+        parameters: of this module without its children's.
+        macs: multiply-adds of this module for the whole batch.
+        is_leaf: whether it has no children.
+    """
+
+    name: str
+    kind: str
+    nesting: int
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    is_leaf: bool
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A network's layers in the order of execution, with totals.
+
+    Args:
+        layers: containers before their children.
+        input_shape: (N, C, H, W).
+        parameters: all of them.
+    """
+
+    layers: tuple[Layer, ...]
+    input_shape: tuple[int, int, int, int]
+    parameters: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of a forward pass of the whole batch."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def input_bytes(self) -> int:
+        """Of the float32 images."""
+        return _BYTES * _volume(self.input_shape)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Outputs of the layers with parameters, once forward and once as gradients: what training holds (torchinfo's
+        "forward/backward pass size")."""
+        return (
+            2 * _BYTES * sum(_volume(layer.output_shape) for layer in self.layers if layer.is_leaf and layer.parameters)
+        )
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Of the float32 parameters, without gradients and momentum."""
+        return _BYTES * self.parameters
+
+    def to_dict(self) -> dict[str, Any]:
+        """Totals and layers as plain values."""
+        return {
+            "input_shape": list(self.input_shape),
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "input_bytes": self.input_bytes,
+            "activation_bytes": self.activation_bytes,
+            "parameter_bytes": self.parameter_bytes,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "kind": layer.kind,
+                    "output_shape": list(layer.output_shape),
+                    "parameters": layer.parameters,
+                    "macs": layer.macs,
+                }
+                for layer in self.layers
+            ],
+        }
+
+
+def summarize(spec: NetSpec, image_size: tuple[int, int], batch_size: int = 1) -> Summary:
+    """Runs a network on torch's meta device, which knows shapes and computes nothing.
+
+    Args:
+        spec: the network.
+        image_size: height and width.
+        batch_size: images.
+
+    Raises:
+        ModelError: the images are too small for the network.
+    """
+    with torch.device("meta"):
+        model = ResNet(spec)
+    layers: list[Layer | None] = []
+
+    def enter(name: str) -> Any:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            module._summary_slot = len(layers)  # type: ignore[assignment]
+            layers.append(None)
+
+        return hook
+
+    def leave(name: str) -> Any:
+        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            layers[module._summary_slot] = Layer(  # type: ignore[index]
+                name=name,
+                kind=type(module).__name__,
+                nesting=name.count(".") + 1 if name else 0,
+                output_shape=tuple(output.shape),
+                parameters=sum(parameter.numel() for parameter in module.parameters(recurse=False)),
+                macs=_module_macs(module, output),
+                is_leaf=not any(True for _ in module.children()),
+            )
+
+        return hook
+
+    for name, module in model.named_modules():
+        module.register_forward_pre_hook(enter(name))
+        module.register_forward_hook(leave(name))
+    shape = (batch_size, spec.in_channels, *image_size)
+    try:
+        with torch.no_grad():
+            model.eval()(torch.empty(shape, device="meta"))
+    except RuntimeError as error:
+        height, width = image_size
+        raise ModelError(
+            f"{height}x{width} images are too small for this network: {str(error).splitlines()[0]}"
+        ) from None
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return Summary(tuple(layer for layer in layers if layer), shape, total)
+
+
+@lru_cache(maxsize=32)
+def count_macs(spec: NetSpec, image_size: tuple[int, int]) -> int:
+    """Multiply-adds of one image's forward pass."""
+    return summarize(spec, image_size).macs
+
+
+def _module_macs(module: nn.Module, output: Tensor) -> int:
+    if isinstance(module, nn.Conv2d):
+        height, width = module.kernel_size
+        return output.numel() * module.in_channels // module.groups * height * width
+    if isinstance(module, nn.Linear):
+        return output.numel() * module.in_features
+    return 0
+
+
+def _volume(shape: tuple[int, ...]) -> int:
+    volume = 1
+    for side in shape:
+        volume *= side
+    return volume

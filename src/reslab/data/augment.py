@@ -1,0 +1,74 @@
+"""Random crops and mirror images of small images (Sec. 4.2), in vectorised batches and without state.
+
+What happens to an image is a function of seed, epoch and the image's index alone: the draws come from a counter-based
+generator (Philox), so that a resumed run computes them anew instead of restoring a generator.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Draws", "draw", "epoch_order", "random_crops"]
+
+Pixel = TypeVar("Pixel", bound=np.generic)
+_ORDER_STREAM, _AUGMENTATION_STREAM = 0, 1
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """One epoch's random numbers, (N,) each: crop offsets in [0, 2 * pad] and whether to mirror."""
+
+    top: NDArray[np.int64]
+    left: NDArray[np.int64]
+    mirror: NDArray[np.bool_]
+
+
+def epoch_order(seed: int, epoch: int, num_images: int) -> NDArray[np.int64]:
+    """The order in which an epoch visits the images: a permutation of range(num_images)."""
+    return _generator(seed, epoch, _ORDER_STREAM).permutation(num_images)
+
+
+def draw(seed: int, epoch: int, num_images: int, *, pad: int, flip: bool) -> Draws:
+    """Draws the crop and mirroring of every image for an epoch.
+
+    Args:
+        seed: of the run.
+        epoch: from 0.
+        num_images: of the training split.
+        pad: pixels added on every side; offsets are uniform over 0 .. 2 * pad, both ends included.
+        flip: whether half of the images are mirrored.
+    """
+    generator = _generator(seed, epoch, _AUGMENTATION_STREAM)
+    offsets = generator.integers(0, 2 * pad + 1, size=(2, num_images))
+    mirror = generator.random(num_images) < 0.5
+    return Draws(offsets[0], offsets[1], mirror & flip)
+
+
+def random_crops(
+    padded: NDArray[Pixel], top: NDArray[np.int64], left: NDArray[np.int64], mirror: NDArray[np.bool_], pad: int
+) -> NDArray[Pixel]:
+    """Crops and mirrors a batch.
+
+    Args:
+        padded: (B, H + 2 * pad, W + 2 * pad, C).
+        top: (B,) first row of each crop.
+        left: (B,) first column of each crop.
+        mirror: (B,) whether to mirror it.
+        pad: the padding on every side.
+
+    Returns:
+        (B, H, W, C), contiguous.
+    """
+    num_images, height, width = len(padded), padded.shape[1] - 2 * pad, padded.shape[2] - 2 * pad
+    columns = np.arange(width)
+    columns = np.where(mirror[:, None], columns[::-1], columns) + left[:, None]  # (B, W)
+    rows = np.arange(height) + top[:, None]  # (B, H)
+    crops: NDArray[Pixel] = padded[np.arange(num_images)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return crops
+
+
+def _generator(seed: int, epoch: int, stream: int) -> np.random.Generator:
+    key: Any = np.array([seed, (stream << 48) + epoch], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))

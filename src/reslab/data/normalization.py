@@ -1,0 +1,88 @@
+"""What is subtracted from the pixels, and what they are divided by, before a network sees them."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reslab.data.dataset import Images
+from reslab.errors import DataError
+
+__all__ = ["Normalization", "NormalizationKind"]
+
+NormalizationKind = Literal["per-pixel-mean", "per-channel"]
+
+
+@dataclass(frozen=True, eq=False)
+class Normalization:
+    """(pixel / 255 - mean) / std.
+
+    Args:
+        mean: float32, (H, W, C) where it is per pixel (the paper, Sec. 4.2), (C,) where it is per channel; in [0, 1].
+        std: float32 (C,), in units of [0, 1]; ones where the data are not scaled (the paper mentions no scaling).
+    """
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+    @classmethod
+    def measure(cls, images: Images, kind: NormalizationKind) -> Self:
+        """The statistics of training images, (N, H, W, C) uint8."""
+        # Sums of integers are exact, so the statistics depend on neither order nor thread count.
+        if kind == "per-pixel-mean":
+            mean = images.sum(axis=0, dtype=np.int64) / (255 * len(images))
+            return cls(mean.astype(np.float32), np.ones(images.shape[-1], np.float32))
+        channels = images.shape[-1]
+        counts = np.stack([np.bincount(images[..., channel].ravel(), minlength=256) for channel in range(channels)])
+        levels = np.arange(256) / 255
+        mean = counts @ levels / counts.sum(axis=1)
+        std = np.sqrt(counts @ levels**2 / counts.sum(axis=1) - mean**2)
+        return cls(mean.astype(np.float32), np.maximum(std, 1 / 255).astype(np.float32))  # constant images stay finite
+
+    @classmethod
+    def per_channel(cls, mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> Self:
+        """Given statistics, one number a channel or one for all.
+
+        Raises:
+            DataError: as many numbers as neither 1 nor the channels, or a std that is not positive.
+        """
+        for name, values in (("mean", mean), ("std", std)):
+            if len(values) not in (1, channels):
+                raise DataError(
+                    f"{name} has {len(values)} numbers and the images have {channels} channels; "
+                    f"give {channels} numbers or one for all."
+                )
+            if not all(np.isfinite(value) for value in values):
+                raise DataError(f"{name} must be finite numbers, not {values}.")
+        if min(std) <= 0:
+            raise DataError(f"std must be positive, not {std}.")
+        shape = (channels,)
+        return cls(
+            np.broadcast_to(np.asarray(mean, np.float32), shape), np.broadcast_to(np.asarray(std, np.float32), shape)
+        )
+
+    def check(self, height: int, width: int, channels: int) -> None:
+        """Raises DataError unless images of this shape can be normalised so."""
+        if self.mean.shape not in ((height, width, channels), (channels,)):
+            raise DataError(
+                f"the normalisation is for images of shape {'x'.join(map(str, self.mean.shape))}, "
+                f"but these are {height}x{width}x{channels}."
+            )
+
+    def __call__(self, images: Images) -> NDArray[np.float32]:
+        """(N, H, W, C) uint8 to float32."""
+        scale = (1 / (255 * self.std)).astype(np.float32)
+        normalized: NDArray[np.float32] = images * scale
+        normalized -= self.mean / self.std
+        return normalized
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a card; a per-pixel mean stands there as its mean over the pixels, and whole in a file of its own."""
+        per_pixel = self.mean.ndim == 3
+        mean = self.mean.mean(axis=(0, 1), dtype=np.float64) if per_pixel else self.mean
+        return {
+            "kind": "per-pixel-mean" if per_pixel else "per-channel",
+            "mean": [float(value) for value in mean],
+            "std": [float(value) for value in self.std],
+        }

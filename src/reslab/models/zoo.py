@@ -1,0 +1,204 @@
+"""The named networks, as data, and the one-line spelling of any network. Importing this module imports no torch.
+
+A spelling is a name, or a name with fields of `NetSpec` changed in brackets: `resnet20[shortcut=C,num_classes=100]`.
+Besides the registered names, `resnet{6n+2}` and `plain{6n+2}` are known for every n (Sec. 4.2).
+"""
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from reslab.errors import ModelError
+from reslab.models.spec import NetSpec
+
+__all__ = ["NamedModel", "apply_overrides", "cifar_resnet", "list_models", "named_model", "parse_model", "spell"]
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A registered network: its description, and where the name comes from."""
+
+    spec: NetSpec
+    source: str
+
+
+_REGISTRY: dict[str, NamedModel] = {}
+_CIFAR_NAME = re.compile(r"(resnet|plain)([1-9]\d{0,4})")
+_SPELLING = re.compile(r"\s*([\w.-]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
+
+
+def register(name: str, source: str, spec: NetSpec) -> None:
+    """Adds a named network.
+
+    Raises:
+        ModelError: the name is taken.
+    """
+    if name in _REGISTRY:
+        raise ModelError(f"a model named {name!r} is registered already; give the new one another name.")
+    _REGISTRY[name] = NamedModel(spec, source)
+
+
+def cifar_resnet(n: int, **overrides: Any) -> NetSpec:
+    """The CIFAR net of 6n+2 layers: three stages of n basic blocks, option A (Sec. 4.2).
+
+    Args:
+        n: blocks a stage; 3, 5, 7, 9, 18 and 200 in the paper.
+        **overrides: other fields of `NetSpec`, e.g. `shortcut="none"` for the plain net.
+
+    Raises:
+        ModelError: n is not a positive integer, or an override is unknown or wrong.
+    """
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise ModelError(f"cifar_resnet needs a positive integer n (3 gives ResNet-20), not {n!r}.")
+    return apply_overrides(NetSpec(blocks=(n, n, n)), overrides)
+
+
+def _register_all() -> None:
+    for depth in (20, 32, 44, 56, 110, 1202):
+        register(f"resnet{depth}", "Sec. 4.2, Table 6", cifar_resnet((depth - 2) // 6))
+    for depth in (20, 32, 44, 56, 110):
+        register(f"plain{depth}", "Sec. 4.2, Fig. 6", cifar_resnet((depth - 2) // 6, shortcut="none"))
+    imagenet = NetSpec(blocks=(2, 2, 2, 2), widths=(64, 128, 256, 512), shortcut="B", stem="imagenet", num_classes=1000)
+    for depth, blocks in ((18, (2, 2, 2, 2)), (34, (3, 4, 6, 3))):
+        register(f"resnet{depth}", "Table 1", replace(imagenet, blocks=blocks))
+    for depth, blocks in ((50, (3, 4, 6, 3)), (101, (3, 4, 23, 3)), (152, (3, 8, 36, 3))):
+        register(f"resnet{depth}", "Table 1", replace(imagenet, blocks=blocks, block="bottleneck"))
+    for depth, blocks in ((18, (2, 2, 2, 2)), (34, (3, 4, 6, 3))):
+        register(f"plain{depth}", "Table 1, Table 2", replace(imagenet, blocks=blocks, shortcut="none"))
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Registered names that match a shell-style wildcard, in natural order (resnet20 before resnet110)."""
+    names = fnmatch.filter(_REGISTRY, pattern)
+    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+
+
+def named_model(name: str) -> NamedModel:
+    """The network of a registered name, or of `resnet{6n+2}` or `plain{6n+2}`.
+
+    Raises:
+        ModelError: no such network; the message suggests near names.
+    """
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    if (match := _CIFAR_NAME.fullmatch(name)) and (depth := int(match[2])) >= 8 and depth % 6 == 2:
+        shortcut = "none" if match[1] == "plain" else "A"
+        return NamedModel(cifar_resnet((depth - 2) // 6, shortcut=shortcut), "Sec. 4.2, 6n+2 layers")
+    near = difflib.get_close_matches(name, _REGISTRY, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`reslab models` lists them."
+    raise ModelError(f"there is no model named {name!r}; {hint}")
+
+
+def parse_model(
+    spelling: str, overrides: Mapping[str, Any] | None = None, defaults: Mapping[str, Any] | None = None
+) -> NetSpec:
+    """The description that a one-line spelling stands for.
+
+    Args:
+        spelling: a name, with changed fields in brackets or without; tuples are written 3-4-6-3.
+        overrides: fields changed on top of the spelling.
+        defaults: fields changed where neither the spelling nor the overrides give them, e.g. a data set's classes.
+
+    Raises:
+        ModelError: an unknown name or field, a bad value, or one field given twice with two values.
+    """
+    named, given = split_spelling(spelling)
+    for name, value in (overrides or {}).items():
+        if name in given and given[name] != value:
+            raise ModelError(f"{name} is given twice, as {given[name]!r} in {spelling!r} and as {value!r} beside it.")
+        given[name] = value
+    return apply_overrides(named.spec, {**(defaults or {}), **given})
+
+
+def split_spelling(spelling: str) -> tuple[NamedModel, dict[str, Any]]:
+    """The named network of a spelling and the fields that its brackets change."""
+    match = _SPELLING.fullmatch(spelling)
+    if match is None:
+        raise ModelError(
+            f"cannot read the model {spelling!r}: write a name, or a name with fields, as in resnet20[shortcut=C]."
+        )
+    given: dict[str, Any] = {}
+    for item in (match[2] or "").split(","):
+        if not item.strip():
+            continue
+        name, equals, text = (part.strip() for part in item.partition("="))
+        if not equals:
+            raise ModelError(f"cannot read {item.strip()!r} in the model {spelling!r}: write field=value.")
+        if name in given:
+            raise ModelError(f"{name} stands twice in the model {spelling!r}.")
+        given[name] = _parse_value(name, text)
+    return named_model(match[1]), given
+
+
+def apply_overrides(spec: NetSpec, overrides: Mapping[str, Any]) -> NetSpec:
+    """`spec` with some fields changed.
+
+    Raises:
+        ModelError: an unknown field (the message suggests near ones) or a bad value.
+    """
+    known = [field.name for field in fields(NetSpec)]
+    for name in overrides:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}."
+            raise ModelError(f"a network has no field {name!r}; {hint}")
+    return replace(spec, **overrides)
+
+
+def spell(spec: NetSpec) -> str:
+    """The shortest spelling of a description; `parse_model` reads it back to an equal one."""
+    candidates = [(name, model.spec) for name, model in _REGISTRY.items()]
+    if len(set(spec.blocks)) == 1 and len(spec.blocks) == 3:
+        depth = 6 * spec.blocks[0] + 2
+        candidates += [(name, named_model(name).spec) for name in (f"resnet{depth}", f"plain{depth}")]
+
+    def changed(base: NetSpec) -> list[str]:
+        return [field.name for field in fields(NetSpec) if getattr(spec, field.name) != getattr(base, field.name)]
+
+    name, base = min(candidates, key=lambda candidate: len(changed(candidate[1])))
+    names = changed(base)
+    return name + (f"[{','.join(f'{field}={_format_value(getattr(spec, field))}' for field in names)}]" * bool(names))
+
+
+def _parse_counts(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("-"))
+
+
+def _parse_flag(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "blocks": _parse_counts,
+    "widths": _parse_counts,
+    "num_classes": int,
+    "in_channels": int,
+    "zero_init_residual": _parse_flag,
+}
+_FORMS: dict[Callable[[str], Any], str] = {
+    _parse_counts: "numbers joined by dashes, as in 3-4-6-3",
+    int: "a whole number",
+    _parse_flag: "true or false",
+}
+
+
+def _parse_value(name: str, text: str) -> Any:
+    parser = _PARSERS.get(name)
+    if parser is None:
+        return text
+    try:
+        return parser(text)
+    except (ValueError, KeyError):
+        raise ModelError(f"cannot read {name}={text!r}: it takes {_FORMS[parser]}.") from None
+
+
+def _format_value(value: object) -> str:
+    if isinstance(value, tuple):
+        return "-".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_register_all()

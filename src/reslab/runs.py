@@ -1,0 +1,143 @@
+"""A run's folder: its one reader and writer. Importing this module imports no torch.
+
+run.json                what was asked for and what was chosen; written once, when the run starts
+metrics.jsonl           one row every so many iterations
+checkpoints/            states to resume from
+result.json             the last figures; written when the run is finished
+weights.safetensors     with card.json, and normalization.safetensors where the mean is per pixel
+curves.png
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from reslab.errors import CheckpointError
+from reslab.files.atomic import write_json, write_text
+
+__all__ = ["Run", "find_runs"]
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder.
+
+    Args:
+        folder: that has, or will have, the run's files.
+    """
+
+    folder: Path
+
+    @property
+    def record_path(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return self.record_path.is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end."""
+        return (self.folder / "result.json").is_file()
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What run.json says.
+
+        Raises:
+            CheckpointError: there is no run, or its record is damaged or of another version.
+        """
+        record = _read_json(self.record_path)
+        if not isinstance(record, dict) or record.get("schema_version") != _SCHEMA:
+            raise CheckpointError(f"{self.record_path} is not a record of schema version {_SCHEMA}.")
+        return record
+
+    def start(self, record: dict[str, Any]) -> None:
+        """Writes run.json."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_json(self.record_path, {"schema_version": _SCHEMA, **record})
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Writes result.json, by which a run is known to be finished."""
+        write_json(self.folder / "result.json", result)
+
+    def result(self) -> dict[str, Any]:
+        """What result.json says.
+
+        Raises:
+            CheckpointError: the run is not finished, or the file is damaged.
+        """
+        result = _read_json(self.folder / "result.json")
+        if not isinstance(result, dict):
+            raise CheckpointError(f"{self.folder / 'result.json'} is damaged: it holds no table.")
+        return result
+
+    def append_row(self, row: dict[str, Any]) -> None:
+        """Adds a row to metrics.jsonl."""
+        with self.metrics_path.open("a") as stream:
+            stream.write(json.dumps(row, allow_nan=False) + "\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl; a last line that a crash cut short is left out."""
+        try:
+            lines = self.metrics_path.read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        rows = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                if number < len(lines):
+                    raise CheckpointError(f"{self.metrics_path}, line {number}, is damaged.") from None
+        return rows
+
+    def forget_rows_after(self, iteration: int) -> None:
+        """Drops the rows that a resumed run will write again."""
+        kept = [row for row in self.rows() if row["iteration"] <= iteration]
+        write_text(self.metrics_path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in kept))
+
+    def lock(self) -> FileLock:
+        """Held while the run is written to.
+
+        Raises:
+            CheckpointError: another process holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise CheckpointError(f"another process is writing to {self.folder}; wait for it or stop it.") from None
+        return lock
+
+
+def find_runs(folder: Path) -> Iterable[Run]:
+    """The runs under a folder, by path."""
+    return (Run(path.parent) for path in sorted(folder.rglob("run.json")))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no {path}.") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}.") from None

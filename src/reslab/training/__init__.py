@@ -1,0 +1,18 @@
+"""Training: recipes, schedules, checkpoints, and the loop. The recipes alone import no torch."""
+
+from typing import TYPE_CHECKING, Any
+
+from reslab.training.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from reslab.training.loop import TrainResult, train
+
+__all__ = ["Recipe", "TrainResult", "load_recipe", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("TrainResult", "train"):
+        from reslab.training import loop
+
+        return getattr(loop, name)
+    raise AttributeError(f"module 'reslab.training' has no attribute {name!r}")

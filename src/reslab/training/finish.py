@@ -1,0 +1,110 @@
+"""The end of a run: the weights that it leaves, their card, the last figures, and the curves."""
+
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from reslab.analysis.plots import plot_curves
+from reslab.data.batches import TrainingBatches, evaluation_batches
+from reslab.data.dataset import ImageData, Role, Split
+from reslab.data.normalization import Normalization
+from reslab.evaluation import evaluate, precise_batch_norm
+from reslab.files.atomic import atomic_path
+from reslab.files.hashing import hash_json
+from reslab.models import spell
+from reslab.models.weights import NORMALIZATION_NAME, save_weights
+from reslab.runs import Run
+from reslab.training.checkpoint import BEST_NAME, load_checkpoint
+from reslab.training.recipe import Recipe
+from reslab.training.state import TrainingState
+
+__all__ = ["finish_run"]
+
+# The rows whose mean is "the training error at the end": 5 % of the schedule, an epoch or close to it in the recipes.
+_LAST_SHARE = 0.05
+
+
+def finish_run(
+    run: Run,
+    state: TrainingState,
+    data: ImageData,
+    normalization: Normalization,
+    batches: TrainingBatches,
+    recipe: Recipe,
+    test_curve: bool,
+) -> dict[str, Any]:
+    """Writes weights, card, curves and result.json, and returns what the last one says."""
+    model = state.model
+    if recipe.monitoring.weights == "best-on-val" and (run.checkpoints / BEST_NAME).is_file():
+        model.load_state_dict(load_checkpoint(run.checkpoints / BEST_NAME)["model"])
+    if num_images := recipe.monitoring.precise_bn_images:
+        train = data.split("train")
+        # Images of every class: a folder's come class by class, and statistics need a mixture in each batch.
+        chosen = np.random.default_rng(0).permutation(len(train))[:num_images]
+        sample = Split(train.images[chosen], train.labels[chosen])
+        device = next(model.parameters()).device
+        precise_batch_norm(
+            model,
+            (images.to(device) for images, _ in evaluation_batches(sample, normalization, recipe.data.batch_size)),
+        )
+    rows = run.rows()
+    errors = {
+        "train_error": final_train_error(rows, recipe.schedule.iterations),
+        "train_error_clean": evaluate(model, data.split("train"), normalization).top1_error,
+    }
+    roles: list[Role] = ["val"] if "val" in data.splits else []
+    roles += ["test"] if test_curve and "test" in data.splits else []
+    for role in roles:
+        evaluation = evaluate(model, data.split(role), normalization)
+        errors[f"{role}_error"] = evaluation.top1_error
+        errors[f"num_{role}_images"] = evaluation.num_images
+
+    plot_curves(rows, f"{spell(model.spec)} on {data.name}, {recipe.name}", run.folder / "curves.png")
+    save_normalization(run, normalization)
+    card = {
+        "model": spell(model.spec),
+        "net": model.spec.to_dict(),
+        "data": data.describe(),
+        "classes": list(data.classes),
+        "normalization": normalization.to_dict(),
+        "recipe": recipe.name,
+        "recipe_sha256": hash_json(recipe.to_dict()),
+        "iterations": recipe.schedule.iterations,
+        "seed": batches.seed,
+        "errors": errors,
+    }
+    save_weights(model, run.folder, card)
+    result = {
+        "model": spell(model.spec),
+        "data": data.name,
+        "recipe": recipe.name,
+        "iterations": recipe.schedule.iterations,
+        "seed": batches.seed,
+        **errors,
+        "train_seconds": round(state.seconds, 1),
+        "images_per_second": round(recipe.schedule.iterations * recipe.data.batch_size / max(state.seconds, 1e-9), 1),
+        "warmup_ended_at": state.warmup.ended_at,
+    }
+    run.finish(result)
+    return result
+
+
+def final_train_error(rows: list[dict[str, Any]], iterations: int) -> float:
+    """Mean training error over the last rows, weighted by their iterations, in %."""
+    first = iterations * (1 - _LAST_SHARE)
+    ends = [0] + [row["iteration"] for row in rows]
+    last = [
+        (end - start, row["train_error"])
+        for start, end, row in zip(ends, ends[1:], rows, strict=False)
+        if start >= first
+    ]
+    last = last or [(1, rows[-1]["train_error"])]
+    return float(sum(weight * error for weight, error in last) / sum(weight for weight, _ in last))
+
+
+def save_normalization(run: Run, normalization: Normalization) -> None:
+    """Writes normalization.safetensors where the mean is per pixel; elsewhere the card says all."""
+    if normalization.mean.ndim == 3:
+        with atomic_path(run.folder / NORMALIZATION_NAME) as temporary:
+            save_file({"mean": normalization.mean, "std": normalization.std}, temporary)

@@ -1,0 +1,319 @@
+"""Training, from top to bottom: set up or resume, the loop, the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reslab.data import ImageData, load_data
+from reslab.data.batches import TrainingBatches
+from reslab.data.normalization import Normalization
+from reslab.environment import describe_environment
+from reslab.errors import CheckpointError, DivergenceError, ModelError
+from reslab.evaluation import evaluate
+from reslab.models import NetSpec, parse_model, spell
+from reslab.models.resnet import ResNet
+from reslab.models.weights import load_weights
+from reslab.runs import Run
+from reslab.training.checkpoint import load_checkpoint, newest_checkpoint, save_best, save_checkpoint
+from reslab.training.execution import Execution, choose_execution
+from reslab.training.finish import finish_run
+from reslab.training.optimizer import make_optimizer
+from reslab.training.progress import TrainingProgress
+from reslab.training.recipe import Recipe, load_recipe, recipe_from_dict
+from reslab.training.schedule import WarmUp, learning_rate
+from reslab.training.state import Meter, TrainingState
+from reslab.training.stopping import StopAfter, StopRequests
+
+__all__ = ["TrainResult", "train"]
+
+Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a call of `train` ended.
+
+    Args:
+        run: the run's folder.
+        iteration: that was reached.
+        stopped_by: why it stopped before the end (SIGINT, SIGTERM, an iteration or a time); None if it is finished.
+        result: what result.json says; None if it is not finished.
+    """
+
+    run: Run
+    iteration: int
+    stopped_by: str | None
+    result: dict[str, Any] | None
+
+
+def train(
+    model: str | NetSpec,
+    data: str | Path | ImageData,
+    *,
+    recipe: str | Recipe = "cifar-paper",
+    iterations: int | None = None,
+    seed: int = 0,
+    run_dir: str | Path,
+    weights: str | Path | None = None,
+    resume: bool = False,
+    stop_after: str | None = None,
+    test_curve: bool = False,
+    data_dir: Path | None = None,
+    progress: bool = False,
+) -> TrainResult:
+    """Trains a network and leaves a run folder with its record, metrics, checkpoints, weights and curves.
+
+    The same arguments give bitwise the same weights on the same machine and versions, however often the run is
+    interrupted and resumed.
+
+    Args:
+        model: a spelling, whose classes and channels are the data's unless it states them, or a description.
+        data: as in `load_data`, or a data set.
+        recipe: a name, the path of a TOML file, or a recipe.
+        iterations: rescales the recipe's whole schedule to so many.
+        seed: of the initial weights, the order and the augmentation.
+        run_dir: the run's folder.
+        weights: a file of initial weights, instead of random ones.
+        resume: go on from the run's last checkpoint; starts the run if there is none.
+        stop_after: iteration (`500`) or time (`30m`) at which to stop early, with the schedule untouched.
+        test_curve: record the test error at every evaluation. For experiments: no decision depends on it.
+        data_dir: where named data sets are looked for first.
+        progress: whether to show progress on stderr.
+
+    Raises:
+        ReslabError: a bad argument, a run that cannot be resumed so, or a loss that is not finite.
+    """
+    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    if iterations is not None and iterations != recipe.schedule.iterations:
+        recipe = recipe.rescaled(iterations)
+    if not 0 <= seed < 2**63:
+        raise CheckpointError(f"the seed must be between 0 and 2^63 - 1, not {seed}.")
+    stop = StopRequests(StopAfter.parse(stop_after) if stop_after else None)
+    run = Run(Path(run_dir))
+    if run.exists and not resume:
+        raise CheckpointError(
+            f"{run.folder} holds a run already; resume it with --resume, or choose another --run-dir."
+        )
+
+    with run.lock(), stop:
+        images = data if isinstance(data, ImageData) else load_data(data, data_dir=data_dir, progress=progress)
+        images = images.hold_out(recipe.data.val_images)
+        spec = _fitting_spec(model, images)
+        asked = {
+            "model": spell(spec),
+            "net": spec.to_dict(),
+            "data": images.describe(),
+            "recipe": recipe.to_dict(),
+            "seed": seed,
+            "weights": str(weights) if weights else None,
+            "test_curve": test_curve,
+        }
+        if run.exists:
+            _check_same(asked, run)
+            execution = Execution.from_dict(run.record["execution"])
+        else:
+            execution = choose_execution(recipe, spec, images.image_shape[:2])
+            spelled = str(data) if not isinstance(data, ImageData) else data.name
+            run.start(
+                {
+                    **asked,
+                    "data_spec": spelled,
+                    "classes": list(images.classes),
+                    "execution": execution.to_dict(),
+                    "environment": describe_environment(),
+                }
+            )
+        if run.finished:
+            return TrainResult(run, recipe.schedule.iterations, None, run.result())
+        threads = torch.get_num_threads()
+        torch.set_num_threads(execution.threads)
+        try:
+            trainer = Trainer(run, spec, images, recipe, seed, execution, weights, test_curve, progress)
+            return trainer.run_until(stop)
+        finally:
+            torch.set_num_threads(threads)
+
+
+class Trainer:
+    """One run in progress; its arguments are those of `train`, looked up and checked."""
+
+    def __init__(
+        self,
+        run: Run,
+        spec: NetSpec,
+        data: ImageData,
+        recipe: Recipe,
+        seed: int,
+        execution: Execution,
+        weights: str | Path | None,
+        test_curve: bool,
+        progress: bool,
+    ) -> None:
+        self.run, self.data, self.recipe, self.execution = run, data, recipe, execution
+        self.test_curve, self.progress = test_curve, progress
+        split = data.split("train")
+        self.normalization = Normalization.measure(split.images, recipe.data.normalization)
+        self.batches = TrainingBatches(
+            split,
+            self.normalization,
+            batch_size=recipe.data.batch_size,
+            seed=seed,
+            pad=recipe.data.pad,
+            pad_with=recipe.data.pad_with,
+            flip=recipe.data.flip,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = ResNet(spec)
+        if weights:
+            load_weights(model, weights)
+        layout = torch.channels_last if execution.channels_last else torch.contiguous_format
+        model = model.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
+        self.state = TrainingState(model, make_optimizer(model, recipe.optimizer), WarmUp(recipe, spec.depth), Meter())
+        self.step = self._make_step()
+
+    # Set-up
+
+    def _make_step(self) -> Step:
+        model = self.state.model
+
+        def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            logits = model(images)
+            num_wrong = (logits.detach().argmax(dim=1) != labels).sum()
+            return functional.cross_entropy(logits, labels), num_wrong
+
+        return torch.compile(forward, dynamic=False) if self.execution.compiled else forward
+
+    def _resume(self) -> None:
+        newest = newest_checkpoint(self.run.checkpoints)
+        if newest:
+            self.state.load_state_dict(load_checkpoint(newest))
+        self.run.forget_rows_after(self.state.iteration)
+
+    # The loop
+
+    def run_until(self, stop: StopRequests) -> TrainResult:
+        """Trains to the end of the schedule, or until asked to stop."""
+        self._resume()
+        state, total = self.state, self.recipe.schedule.iterations
+        with TrainingProgress(self.run.record["model"], total, state.iteration, self.progress) as progress:
+            if state.iteration:
+                progress.say(f"Resuming {self.run.folder} at iteration {state.iteration}.")
+            for reason in self.execution.reasons if not state.iteration else ():
+                progress.say(f"  {reason}")
+            state.model.train()
+            try:
+                while state.iteration < total:
+                    if (stopped_by := stop.reason(state.iteration)) is not None:
+                        self._save()
+                        return TrainResult(self.run, state.iteration, stopped_by, None)
+                    self._iterate()
+                    self._record(progress)
+                self._save()
+            except DivergenceError as error:
+                raise self._explained(error) from None
+            result = finish_run(
+                self.run, state, self.data, self.normalization, self.batches, self.recipe, self.test_curve
+            )
+        return TrainResult(self.run, total, None, result)
+
+    def _iterate(self) -> None:
+        """One update of the weights."""
+        state = self.state
+        state.meter.start_clock()
+        rate = learning_rate(self.recipe, state.iteration, state.warmup.active)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        images, labels = self.batches.batch(state.iteration)
+        images = images.to(self.execution.device, non_blocking=True)
+        labels = labels.to(self.execution.device, non_blocking=True)
+        if not self.execution.channels_last:
+            images = images.contiguous()
+        loss, num_wrong = self.step(images, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.meter.add(state.iteration, loss.detach(), num_wrong, len(labels))
+        if self.execution.device == "cpu" or state.warmup.active:
+            wrong = state.meter.settle()
+            if state.warmup.active and wrong is not None:
+                state.warmup.observe(state.iteration, wrong)
+        state.meter.stop_clock()
+        self.last_rate = rate
+        state.iteration += 1
+
+    def _record(self, progress: TrainingProgress) -> None:
+        """Rows, evaluations and checkpoints that are due after an iteration."""
+        state, monitoring = self.state, self.recipe.monitoring
+        at_end = state.iteration == self.recipe.schedule.iterations
+        evaluation_due = state.iteration % monitoring.eval_every == 0 or at_end
+        if state.iteration % monitoring.log_every == 0 or evaluation_due:
+            row: dict[str, Any] = {"iteration": state.iteration, "learning_rate": self.last_rate, **state.meter.row()}
+            state.seconds += state.meter.seconds
+            state.meter = Meter()
+            if evaluation_due:
+                row |= self._evaluations()
+            self.run.append_row(row)
+            progress.show(row)
+        progress.advance(state.iteration)
+        if state.iteration % monitoring.checkpoint_every == 0 and not at_end:
+            self._save()
+
+    def _evaluations(self) -> dict[str, float]:
+        errors: dict[str, float] = {}
+        if "val" in self.data.splits:
+            error = evaluate(self.state.model, self.data.split("val"), self.normalization).top1_error
+            errors["val_error"] = error
+            if self.state.best_val_error is None or error < self.state.best_val_error:
+                self.state.best_val_error = error
+                save_best(self.run.checkpoints, self.state.state_dict())
+        if self.test_curve and "test" in self.data.splits:
+            errors["test_error"] = evaluate(self.state.model, self.data.split("test"), self.normalization).top1_error
+        return errors
+
+    def _save(self) -> None:
+        save_checkpoint(self.run.checkpoints, self.state.state_dict(), keep=self.recipe.monitoring.keep_checkpoints)
+
+    def _explained(self, error: DivergenceError) -> DivergenceError:
+        newest = newest_checkpoint(self.run.checkpoints)
+        kept = f"the last good checkpoint is {newest}" if newest else "no checkpoint was due before that"
+        return DivergenceError(f"training diverged: {error}; {kept}. Try a lower --optimizer.learning-rate.")
+
+
+def _fitting_spec(model: str | NetSpec, data: ImageData) -> NetSpec:
+    channels = data.image_shape[2]
+    if isinstance(model, NetSpec):
+        spec = model
+    else:
+        spec = parse_model(model, defaults={"num_classes": data.num_classes, "in_channels": channels})
+    for name, ours, theirs in (
+        ("classes", spec.num_classes, data.num_classes),
+        ("channels", spec.in_channels, channels),
+    ):
+        if ours != theirs:
+            raise ModelError(f"{spell(spec)} has {ours} {name}, but {data.name} has {theirs}.")
+    return spec
+
+
+def _check_same(asked: dict[str, Any], run: Run) -> None:
+    """Refuses to resume a run as another one."""
+    for name, value in asked.items():
+        recorded = run.record.get(name)
+        if name == "recipe":
+            recorded = recipe_from_dict(recorded or {}).to_dict()
+        if value != recorded:
+            difference = _first_difference(name, value, recorded)
+            raise CheckpointError(f"{run.folder} cannot be resumed so: {difference}. Start another run for that.")
+
+
+def _first_difference(name: str, asked: Any, recorded: Any) -> str:
+    if isinstance(asked, dict) and isinstance(recorded, dict):
+        for key in [*asked, *recorded]:
+            if asked.get(key) != recorded.get(key):
+                return _first_difference(f"{name}.{key}", asked.get(key), recorded.get(key))
+    return f"{name} is {recorded!r} in the run and {asked!r} now"

@@ -1,0 +1,86 @@
+"""What training shows while it runs: a bar in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+__all__ = ["TrainingProgress"]
+
+
+class TrainingProgress:
+    """Shows rows of metrics as they come. Writes to stderr, so that stdout stays for results.
+
+    Args:
+        title: of the bar or line.
+        total: iterations in all.
+        start: iterations done before.
+        enabled: whether to show anything.
+    """
+
+    def __init__(self, title: str, total: int, start: int, enabled: bool) -> None:
+        self.console = Console(stderr=True)
+        self.title, self.total, self.start, self.enabled = title, total, start, enabled
+        self.started_at = time.monotonic()
+        self.live = enabled and self.console.is_terminal
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.live,
+        )
+        self.task = self.bar.add_task(title, total=total, completed=start, figures="")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def advance(self, iteration: int) -> None:
+        """Notes how many iterations are done."""
+        if self.live:
+            self.bar.update(self.task, completed=iteration)
+
+    def show(self, row: dict[str, Any]) -> None:
+        """Shows a row of metrics."""
+        figures = format_row(row)
+        if self.live:
+            self.bar.update(self.task, completed=row["iteration"], figures=figures)
+        elif self.enabled:
+            done = row["iteration"] - self.start
+            left = (time.monotonic() - self.started_at) / max(1, done) * (self.total - row["iteration"])
+            print(
+                f"{self.title}  {row['iteration']}/{self.total}  {figures}  {_clock(left)} left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def say(self, sentence: str) -> None:
+        """Shows a sentence."""
+        if self.enabled:
+            self.console.print(sentence, highlight=False, soft_wrap=True)
+
+
+def format_row(row: dict[str, Any]) -> str:
+    """A row of metrics in one line: errors in %, loss, rate, speed."""
+    parts = [f"train {row['train_error']:.2f} %"]
+    parts += [f"{name} {row[f'{name}_error']:.2f} %" for name in ("val", "test") if f"{name}_error" in row]
+    parts += [f"loss {row['loss']:.4f}", f"rate {row['learning_rate']:g}", f"{row['images_per_second']:.0f} images/s"]
+    return "  ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,282 @@
+"""Recipes: everything that decides how a network is trained, and nothing that decides what it is.
+
+Importing this module imports no torch.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from reslab.errors import RecipeError
+
+__all__ = [
+    "DataRecipe",
+    "HardwareRecipe",
+    "MonitoringRecipe",
+    "OptimizerRecipe",
+    "Recipe",
+    "ScheduleRecipe",
+    "load_recipe",
+    "recipe_from_dict",
+    "recipe_from_toml",
+]
+
+Switch = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerRecipe:
+    """SGD with momentum (Sec. 3.4, 4.2)."""
+
+    learning_rate: float = 0.1
+    """Rate before the first milestone."""
+    momentum: float = 0.9
+    """Of the gradients; in torch's form v = m v + g, w = w - rate v."""
+    nesterov: bool = False
+    """Nesterov's momentum; the paper's is plain."""
+    weight_decay: float = 1e-4
+    """L2 penalty, added to the gradients."""
+    decay: Literal["all", "weights"] = "all"
+    """What decays: every parameter, or convolutions and the classifier's matrix only."""
+
+    def __post_init__(self) -> None:
+        _check(self.learning_rate > 0, "optimizer.learning_rate must be positive", self.learning_rate)
+        _check(0 <= self.momentum < 1, "optimizer.momentum must be in [0, 1)", self.momentum)
+        _check(self.weight_decay >= 0, "optimizer.weight_decay must not be negative", self.weight_decay)
+        if self.nesterov and self.momentum == 0:
+            raise RecipeError("optimizer.nesterov needs a momentum above 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleRecipe:
+    """The rate at every iteration: constant between milestones, after a warm-up for very deep nets (Sec. 4.2)."""
+
+    iterations: int = 64_000
+    """Where training stops."""
+    milestones: tuple[int, ...] = (32_000, 48_000)
+    """Iterations from which the rate is multiplied by the factor once more."""
+    factor: float = 0.1
+    """By which each milestone changes the rate."""
+    warmup_rate: float = 0.01
+    """Rate of the warm-up."""
+    warmup_until_train_error: float = 80.0
+    """The warm-up ends when the training error over the last warmup_window iterations is below this, in %."""
+    warmup_window: int = 50
+    """Iterations over which that error is averaged."""
+    warmup_from_depth: int = 110
+    """Nets of at least so many layers warm up; 0 for none."""
+
+    def __post_init__(self) -> None:
+        _check(self.iterations > 0, "schedule.iterations must be positive", self.iterations)
+        _check(self.factor > 0, "schedule.factor must be positive", self.factor)
+        _check(self.warmup_rate > 0, "schedule.warmup_rate must be positive", self.warmup_rate)
+        _check(self.warmup_window > 0, "schedule.warmup_window must be positive", self.warmup_window)
+        _check(self.warmup_from_depth >= 0, "schedule.warmup_from_depth must not be negative", self.warmup_from_depth)
+        if list(self.milestones) != sorted(set(self.milestones)) or any(item <= 0 for item in self.milestones):
+            raise RecipeError(f"schedule.milestones must be positive and increasing, not {self.milestones}.")
+        if self.milestones and self.milestones[-1] >= self.iterations:
+            raise RecipeError(
+                f"schedule.milestones {self.milestones} must lie before schedule.iterations {self.iterations}; "
+                "to shorten a recipe as a whole use --iterations."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecipe:
+    """Batches, their normalisation and augmentation (Sec. 4.2)."""
+
+    batch_size: int = 128
+    """Images an iteration."""
+    val_images: int = 0
+    """Held out of train for validation, the same share of every class; 5,000 in the paper's 45k/5k."""
+    normalization: Literal["per-pixel-mean", "per-channel"] = "per-pixel-mean"
+    """Subtract the mean of every pixel (the paper), or the mean of every channel and divide by its std."""
+    pad: int = 4
+    """Pixels added on every side before the random crop; 0 for no crop."""
+    pad_with: Literal["mean", "black"] = "mean"
+    """What the added pixels are: the mean (zero once normalised), or black."""
+    flip: bool = True
+    """Mirror every other image, at random."""
+
+    def __post_init__(self) -> None:
+        _check(self.batch_size > 1, "data.batch_size must be at least 2 (batch norm)", self.batch_size)
+        _check(self.val_images >= 0, "data.val_images must not be negative", self.val_images)
+        _check(0 <= self.pad <= 64, "data.pad must be between 0 and 64 pixels", self.pad)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardwareRecipe:
+    """Where and how it is computed; `auto` is decided once, when a run starts, and kept in the run."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    threads: int = 0
+    """Threads on a CPU; 0 for one a core."""
+    channels_last: Switch = "auto"
+    """NHWC layout in memory."""
+    compile: Switch = "auto"
+    """torch.compile; auto compiles where the time saved is clearly more than compiling takes."""
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.threads <= 1024, "hardware.threads must be between 0 and 1024", self.threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitoringRecipe:
+    """How often what is recorded; in iterations."""
+
+    log_every: int = 100
+    """A row in metrics.jsonl."""
+    eval_every: int = 1000
+    """Validation; also the test curve of experiments."""
+    checkpoint_every: int = 1000
+    """A state to resume from."""
+    keep_checkpoints: int = 2
+    """The newest so many are kept, and the one that is best on val."""
+    weights: Literal["last", "best-on-val"] = "last"
+    """Which state becomes weights.safetensors."""
+    precise_bn_images: int = 0
+    """Training images over which batch-norm statistics are averaged at the end; 0 keeps the moving averages."""
+
+    def __post_init__(self) -> None:
+        for name in ("log_every", "eval_every", "checkpoint_every", "keep_checkpoints"):
+            _check(getattr(self, name) > 0, f"monitoring.{name} must be positive", getattr(self, name))
+        _check(self.precise_bn_images >= 0, "monitoring.precise_bn_images must not be negative", self.precise_bn_images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train: optimizer, schedule, data, hardware and monitoring."""
+
+    name: str
+    """What the recipe is known by."""
+    optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
+    schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
+    data: DataRecipe = field(default_factory=DataRecipe)
+    hardware: HardwareRecipe = field(default_factory=HardwareRecipe)
+    monitoring: MonitoringRecipe = field(default_factory=MonitoringRecipe)
+
+    def rescaled(self, iterations: int) -> "Recipe":
+        """The same recipe with its whole schedule stretched or shrunk to a number of iterations.
+
+        Milestones keep their share of the whole; intervals of monitoring keep it where they shrink.
+        """
+        _check(iterations > 0, "the number of iterations must be positive", iterations)
+        old = self.schedule
+        milestones = tuple(round(item * iterations / old.iterations) for item in old.milestones)
+        shrink = min(1.0, iterations / old.iterations)
+        monitoring = replace(
+            self.monitoring,
+            log_every=min(self.monitoring.log_every, max(1, iterations // 100)),
+            eval_every=max(1, round(self.monitoring.eval_every * shrink), iterations // 10),
+            checkpoint_every=min(self.monitoring.checkpoint_every, max(1, iterations // 10)),
+        )
+        schedule = replace(old, iterations=iterations, milestones=tuple(sorted({max(1, item) for item in milestones})))
+        return replace(self, schedule=schedule, monitoring=monitoring)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain values."""
+        values = asdict(self)
+        values["schedule"]["milestones"] = list(self.schedule.milestones)
+        return values
+
+
+def load_recipe(name_or_file: str) -> Recipe:
+    """A built-in recipe by name, or one from a TOML file.
+
+    Raises:
+        RecipeError: no such recipe (the message suggests near names), or a bad file.
+    """
+    from reslab.training.recipes import RECIPES
+
+    if name_or_file in RECIPES:
+        return RECIPES[name_or_file]
+    path = Path(name_or_file)
+    if path.suffix == ".toml":
+        return recipe_from_toml(path)
+    near = difflib.get_close_matches(name_or_file, RECIPES, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(RECIPES)}, or the path of a .toml file."
+    raise RecipeError(f"there is no recipe named {name_or_file!r}; {hint}")
+
+
+def recipe_from_toml(path: Path) -> Recipe:
+    """A recipe from a TOML file: `base = "cifar-paper"`, and tables with the fields that differ.
+
+    Raises:
+        RecipeError: the file cannot be read, names an unknown base or field, or has a bad value.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise RecipeError(f"the recipe {path} is no valid TOML: {error}.") from None
+    base = values.pop("base", None)
+    if not isinstance(base, str):
+        raise RecipeError(f'the recipe {path} must say what it changes: base = "cifar-paper".')
+    values.setdefault("name", path.stem)
+    try:
+        return _overridden(load_recipe(base), values)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """Inverse of `Recipe.to_dict`.
+
+    Raises:
+        RecipeError: an unknown field or a bad value.
+    """
+    return _overridden(Recipe(name="unnamed"), values)
+
+
+Table = TypeVar("Table")
+
+
+def _overridden(base: Table, values: Mapping[str, Any], prefix: str = "") -> Table:
+    """A dataclass instance with some fields replaced from plain values, nested ones too."""
+    hints = get_type_hints(type(base))
+    known = [item.name for item in fields(base)]  # type: ignore[arg-type]
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+            raise RecipeError(f"a recipe has no field {prefix}{name}; {hint}")
+        current = getattr(base, name)
+        if is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise RecipeError(f"{prefix}{name} must be a table of fields, not {value!r}.")
+            changes[name] = _overridden(current, value, f"{prefix}{name}.")
+        else:
+            changes[name] = _typed(value, hints[name], f"{prefix}{name}")
+    return replace(base, **changes)  # type: ignore[type-var]
+
+
+def _typed(value: Any, kind: Any, name: str) -> Any:
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        raise RecipeError(f"{name} must be one of {', '.join(map(str, get_args(kind)))}, not {value!r}.")
+    if get_origin(kind) is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(_typed(item, get_args(kind)[0], name) for item in value)
+        raise RecipeError(f"{name} must be a list, not {value!r}.")
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    assert get_origin(kind) not in (Union, UnionType)  # no field of a recipe has two types
+    if type(value) is not kind:
+        raise RecipeError(f"{name} must be {_KIND_NAMES[kind]}, not {value!r}.")
+    return value
+
+
+_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _check(condition: bool, sentence: str, value: object) -> None:
+    if not condition:  # also for NaN, which compares false
+        raise RecipeError(f"{sentence}, not {value}.")

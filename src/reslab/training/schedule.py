@@ -1,0 +1,65 @@
+"""The learning rate at every iteration. Importing this module imports no torch."""
+
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from reslab.training.recipe import Recipe
+
+__all__ = ["WarmUp", "learning_rate"]
+
+
+def learning_rate(recipe: Recipe, iteration: int, warming_up: bool = False) -> float:
+    """The rate of an iteration, from 0: the paper's "divide it by 10 at 32k" changes iteration 32,000.
+
+    Args:
+        recipe: with optimizer and schedule.
+        iteration: from 0.
+        warming_up: whether the warm-up still goes on.
+    """
+    if warming_up:
+        return recipe.schedule.warmup_rate
+    return recipe.optimizer.learning_rate * recipe.schedule.factor ** bisect_right(
+        recipe.schedule.milestones, iteration
+    )
+
+
+@dataclass
+class WarmUp:
+    """Whether a net is still warming up: until its training error is below a limit (Sec. 4.2, ResNet-110).
+
+    Args:
+        recipe: with the warm-up's limit and window.
+        depth: of the net; shallow ones do not warm up at all.
+    """
+
+    recipe: Recipe
+    depth: int
+    active: bool = field(init=False)
+    ended_at: int | None = field(init=False, default=None)
+    _recent: deque[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        schedule = self.recipe.schedule
+        self.active = 0 < schedule.warmup_from_depth <= self.depth
+        self._recent = deque(maxlen=schedule.warmup_window)
+
+    def observe(self, iteration: int, num_wrong: int) -> None:
+        """Notes how many of an iteration's images were wrong; may end the warm-up."""
+        self._recent.append(num_wrong)
+        schedule = self.recipe.schedule
+        if len(self._recent) == schedule.warmup_window:
+            error = 100 * sum(self._recent) / (self.recipe.data.batch_size * schedule.warmup_window)
+            if error < schedule.warmup_until_train_error:
+                self.active, self.ended_at = False, iteration + 1
+                self._recent.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold."""
+        return {"active": self.active, "ended_at": self.ended_at, "recent": list(self._recent)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores it."""
+        self.active, self.ended_at = state["active"], state["ended_at"]
+        self._recent.extend(state["recent"])

@@ -1,0 +1,136 @@
+"""Everything that changes while a network is trained, as one thing that a checkpoint holds."""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reslab.errors import DivergenceError
+from reslab.models.resnet import ResNet
+from reslab.training.schedule import WarmUp
+
+__all__ = ["Meter", "TrainingState"]
+
+
+class Meter:
+    """Loss, errors and speed since the last row.
+
+    Results stay on their device until they are asked for, so that an accelerator is not waited for.
+    """
+
+    def __init__(self) -> None:
+        self.loss_sum, self.num_wrong, self.num_iterations, self.num_images, self.seconds = 0.0, 0, 0, 0, 0.0
+        self._pending: list[tuple[int, Tensor, Tensor]] = []
+        self._clock: float | None = None
+
+    def start_clock(self) -> None:
+        """Starts counting time."""
+        self._clock = time.perf_counter()
+
+    def stop_clock(self) -> None:
+        """Stops it, before an evaluation or a checkpoint, which are not training."""
+        if self._clock is not None:
+            self.seconds += time.perf_counter() - self._clock
+            self._clock = None
+
+    def add(self, iteration: int, loss: Tensor, num_wrong: Tensor, num_images: int) -> None:
+        """Notes an iteration's loss (a mean over the batch) and number of errors, both scalars on any device."""
+        self._pending.append((iteration, loss, num_wrong))
+        self.num_images += num_images
+
+    def settle(self) -> int | None:
+        """Fetches what was noted.
+
+        Returns:
+            The number of errors of the last iteration; None where nothing was noted since the last call.
+
+        Raises:
+            DivergenceError: a loss is not finite.
+        """
+        last = None
+        for iteration, loss, num_wrong in self._pending:
+            value, last = loss.item(), int(num_wrong.item())
+            if not math.isfinite(value):
+                raise DivergenceError(f"the loss is {value} at iteration {iteration}")
+            self.loss_sum += value
+            self.num_wrong += last
+            self.num_iterations += 1
+        self._pending.clear()
+        return last
+
+    def row(self) -> dict[str, float]:
+        """Means since the last row: loss, training error in %, images a second of training time."""
+        self.settle()
+        return {
+            "loss": self.loss_sum / self.num_iterations,
+            "train_error": 100 * self.num_wrong / self.num_images,
+            "images_per_second": round(self.num_images / max(self.seconds, 1e-9), 1),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold."""
+        self.settle()
+        return {name: getattr(self, name) for name in _METER_FIELDS}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores it."""
+        for name in _METER_FIELDS:
+            setattr(self, name, state[name])
+
+
+_METER_FIELDS = ("loss_sum", "num_wrong", "num_iterations", "num_images", "seconds")
+
+
+@dataclass
+class TrainingState:
+    """A network in training.
+
+    Args:
+        model: the network.
+        optimizer: over its parameters.
+        warmup: whether the warm-up goes on.
+        meter: figures since the last row.
+        iteration: that comes next, from 0.
+        best_val_error: in %; None before the first validation.
+        seconds: of training so far, without evaluations, over all parts of the run.
+    """
+
+    model: ResNet
+    optimizer: torch.optim.Optimizer
+    warmup: WarmUp
+    meter: Meter
+    iteration: int = 0
+    best_val_error: float | None = None
+    seconds: float = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values.
+
+        Raises:
+            DivergenceError: a parameter or statistic is not finite, so that nothing could be resumed from it.
+        """
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise DivergenceError(f"{name} is not finite before iteration {self.iteration}")
+        return {
+            "iteration": self.iteration,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "warmup": self.warmup.state_dict(),
+            "meter": self.meter.state_dict(),
+            "best_val_error": self.best_val_error,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores it."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.warmup.load_state_dict(state["warmup"])
+        self.meter.load_state_dict(state["meter"])
+        self.iteration = state["iteration"]
+        self.best_val_error = state["best_val_error"]
+        self.seconds = state["seconds"]
