@@ -10,13 +10,16 @@ __all__ = ["NAMED_DATA", "ImageData", "Role", "Split", "load_data"]
 NAMED_DATA = ("digits", "fashion-mnist", "cifar10", "cifar100")
 
 
-def load_data(spec: str | Path, *, data_dir: Path | None = None, progress: bool = False) -> ImageData:
+def load_data(
+    spec: str | Path, *, data_dir: Path | None = None, role: Role | None = None, progress: bool = False
+) -> ImageData:
     """Loads a data set into memory.
 
     Args:
         spec: `digits`, `fashion-mnist`, `cifar10`, `cifar100`, or the path of a folder of class folders.
         data_dir: where a named data set is looked for first, and downloaded to; by default `$RESLAB_DATA`, the
             system's places, then the user's cache.
+        role: of a folder, decode the images of this role only, where a whole data set is not needed.
         progress: whether long reading and downloads show a progress bar.
 
     Raises:
@@ -39,4 +42,4 @@ def load_data(spec: str | Path, *, data_dir: Path | None = None, progress: bool 
         raise DataError(f"no data at {str(spec)!r}: it is neither {', '.join(NAMED_DATA)} nor the path of a folder.")
     from reslab.data.folder import load_folder
 
-    return load_folder(folder, progress)
+    return load_folder(folder, progress, role)

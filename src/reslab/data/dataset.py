@@ -77,6 +77,13 @@ class ImageData:
             raise DataError(f"{self.name} has no {role} images; it has {' and '.join(self.splits)}.")
         return self.splits[role]
 
+    def as_rgb(self) -> "ImageData":
+        """The same data with three equal channels where it is grey."""
+        if self.image_shape[2] == 3:
+            return self
+        splits = {role: Split(np.repeat(split.images, 3, axis=3), split.labels) for role, split in self.splits.items()}
+        return replace(self, splits=splits)
+
     def hold_out(self, num_images: int) -> "ImageData":
         """The same data with a val split taken from train, the same share of every class (Sec. 4.2: 45k/5k).
 

@@ -22,7 +22,7 @@ _MAX_GIB = 8
 _WORTH_A_BAR = 2000
 
 
-def load_folder(folder: Path, progress: bool) -> ImageData:
+def load_folder(folder: Path, progress: bool, only: Role | None = None) -> ImageData:
     """Reads every image under a folder of class folders; all must have one size.
 
     Classes are the folders' names in sorted order, as in torchvision's ImageFolder. Images are grey if all are, and
@@ -31,6 +31,7 @@ def load_folder(folder: Path, progress: bool) -> ImageData:
     Args:
         folder: with class folders, or with train/ and, where they exist, val/ and test/ that hold them.
         progress: whether to show a progress bar.
+        only: leave out the images of all other roles.
 
     Raises:
         DataError: an image is damaged or of another size, a class is empty, or the splits have different classes;
@@ -46,6 +47,8 @@ def load_folder(folder: Path, progress: bool) -> ImageData:
     classes = tuple(first)
     for role, listing in listings.items():
         _check_same_classes(folder / first_role, classes, folder / role, tuple(listing))
+    if only in listings:
+        listings = {only: listings[only]}
 
     num_images = sum(len(files) for listing in listings.values() for files in listing.values())
     with Progress(disable=not progress or num_images < _WORTH_A_BAR, transient=True) as bar:

@@ -14,7 +14,16 @@ from typing import Any
 from reslab.errors import ModelError
 from reslab.models.spec import NetSpec
 
-__all__ = ["NamedModel", "apply_overrides", "cifar_resnet", "list_models", "named_model", "parse_model", "spell"]
+__all__ = [
+    "NamedModel",
+    "apply_overrides",
+    "cifar_resnet",
+    "list_models",
+    "named_model",
+    "parse_model",
+    "spell",
+    "with_fields",
+]
 
 
 @dataclass(frozen=True)
@@ -105,11 +114,7 @@ def parse_model(
     Raises:
         ModelError: an unknown name or field, a bad value, or one field given twice with two values.
     """
-    named, given = split_spelling(spelling)
-    for name, value in (overrides or {}).items():
-        if name in given and given[name] != value:
-            raise ModelError(f"{name} is given twice, as {given[name]!r} in {spelling!r} and as {value!r} beside it.")
-        given[name] = value
+    named, given = split_spelling(with_fields(spelling, overrides or {}))
     return apply_overrides(named.spec, {**(defaults or {}), **given})
 
 
@@ -148,6 +153,21 @@ def apply_overrides(spec: NetSpec, overrides: Mapping[str, Any]) -> NetSpec:
     return replace(spec, **overrides)
 
 
+def with_fields(spelling: str, overrides: Mapping[str, Any]) -> str:
+    """A spelling with more fields in its brackets.
+
+    Raises:
+        ModelError: a field is there already, with another value.
+    """
+    _, given = split_spelling(spelling)
+    for name, value in overrides.items():
+        if name in given and given[name] != value:
+            raise ModelError(f"{name} is given twice, as {given[name]!r} in {spelling!r} and as {value!r} beside it.")
+        given[name] = value
+    name = spelling.partition("[")[0].strip()
+    return name + _bracketed(given)
+
+
 def spell(spec: NetSpec) -> str:
     """The shortest spelling of a description; `parse_model` reads it back to an equal one."""
     candidates = [(name, model.spec) for name, model in _REGISTRY.items()]
@@ -160,7 +180,11 @@ def spell(spec: NetSpec) -> str:
 
     name, base = min(candidates, key=lambda candidate: len(changed(candidate[1])))
     names = changed(base)
-    return name + (f"[{','.join(f'{field}={_format_value(getattr(spec, field))}' for field in names)}]" * bool(names))
+    return name + _bracketed({field: getattr(spec, field) for field in names})
+
+
+def _bracketed(values: Mapping[str, Any]) -> str:
+    return f"[{','.join(f'{name}={_format_value(value)}' for name, value in values.items())}]" if values else ""
 
 
 def _parse_counts(text: str) -> tuple[int, ...]:

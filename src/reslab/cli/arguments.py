@@ -1,0 +1,100 @@
+"""What several commands share: parsing, the flags of a network, lists of numbers, output."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+from rich.console import Console
+
+from reslab.errors import ReslabError
+from reslab.models.spec import Block, Init, Shortcut, ShortcutPadding, Stem, StridePlacement
+
+__all__ = [
+    "NetFlags",
+    "OptionalCount",
+    "OptionalPath",
+    "OptionalText",
+    "output_console",
+    "parse",
+    "parse_numbers",
+    "print_json",
+]
+
+Arguments = TypeVar("Arguments")
+OptionalText = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
+OptionalCount = Annotated[int | None, tyro.conf.arg(metavar="N")]
+OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetFlags:
+    """Fields of the network that differ from its name's; the same as in MODEL[field=value,...]."""
+
+    shortcut: Shortcut | None = None
+    """A: identity and zero padding; B: projection where dimensions grow; C: projection everywhere; avgpool: A with
+    average pooling; none: a plain net."""
+    shortcut_padding: ShortcutPadding | None = None
+    """Zero channels of A and avgpool: appended (fb.resnet.torch), or split on both sides (akamaster)."""
+    block: Block | None = None
+    """basic: two 3x3 convolutions; bottleneck: 1x1, 3x3, 1x1."""
+    stride: StridePlacement | None = None
+    """A bottleneck's stride on the first 1x1 (v1, the paper) or on the 3x3 (v1.5, torchvision)."""
+    stem: Stem | None = None
+    """cifar: 3x3 convolution; imagenet: 7x7 convolution and max-pooling."""
+    num_classes: OptionalCount = None
+    """Outputs; those of the data by default."""
+    in_channels: OptionalCount = None
+    """1 for grey images, 3 for colour; those of the data by default."""
+    init: Init | None = None
+    """He initialisation by fan-in or fan-out."""
+    zero_init_residual: bool | None = None
+    """Start the last batch norm of every block at scale 0."""
+
+    def overrides(self) -> dict[str, Any]:
+        """The fields that were given."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def parse(
+    kind: type[Arguments], arguments: Sequence[str], command: str, description: str, default: Arguments | None = None
+) -> Arguments:
+    """Parses a command's arguments into a dataclass; a wrong one ends the program with a message and code 2."""
+    extra: dict[str, Any] = {} if default is None else {"default": default}
+    parsed: Arguments = tyro.cli(
+        kind,
+        args=list(arguments),
+        prog=f"reslab {command}",
+        description=description,
+        config=(tyro.conf.HelptextFromCommentsOff,),
+        **extra,
+    )
+    return parsed
+
+
+def output_console() -> Console:
+    """Where tables go; outside a terminal they are not squeezed into 80 columns."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def parse_numbers(text: str, name: str) -> tuple[float, ...]:
+    """Reads `0.485,0.456,0.406`.
+
+    Raises:
+        ReslabError: it is no list of numbers.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ReslabError(f"cannot read {name} {text!r}: write numbers joined by commas, as in 0.5,0.5,0.5.") from None
+
+
+def print_json(value: Any) -> None:
+    """Prints a result for programs."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+    print()

@@ -1,0 +1,147 @@
+"""`reslab eval`."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from reslab.cli.arguments import (
+    NetFlags,
+    OptionalPath,
+    OptionalText,
+    parse,
+    parse_numbers,
+    print_json,
+)
+from reslab.data.dataset import Role
+from reslab.errors import DataError, WeightsError
+from reslab.models.zoo import parse_model
+from reslab.runs import Run
+
+if TYPE_CHECKING:
+    from reslab.data import ImageData
+    from reslab.evaluation.trained import Trained
+
+_DESCRIPTION = """Error rates of a run, or of a weight file, one view of every image.
+
+  reslab eval runs/resnet20-digits-digits-quick-seed0
+  reslab eval resnet20 --weights weights.pth --data cifar10 --mean 0.491,0.482,0.447 --std 0.247,0.243,0.262
+
+Weight files with torchvision's, akamaster's or kuangliu's names are read as they are; akamaster's nets need
+--shortcut-padding split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL|RUN")]
+    """A run's folder; or, with --weights, a network's name or spelling."""
+    weights: OptionalPath = None
+    """A weight file: .safetensors, or saved by torch (.pth, .th, .pt)."""
+    data: OptionalText = None
+    """digits, fashion-mnist, cifar10, cifar100, or a folder of class folders; the run's own by default."""
+    split: Role = "test"
+    """Which images."""
+    mean: OptionalText = None
+    """Subtracted from inputs in [0, 1], a number a channel, as in 0.485,0.456,0.406; needed with --weights."""
+    std: OptionalText = None
+    """By which they are divided; 1 by default."""
+    batch_size: int = 250
+    """Images a forward pass; the result does not depend on it."""
+    confusion: OptionalPath = None
+    """Draw the confusion matrix to this PNG; RUN/confusion-SPLIT.png by default for a run."""
+    data_dir: OptionalPath = None
+    """Where named data sets are looked for first."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print JSON."""
+    net: Annotated[NetFlags, tyro.conf.arg(name="")] = field(default_factory=NetFlags)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Evaluates a network."""
+    asked = parse(Arguments, arguments, "eval", _DESCRIPTION)
+    run = None if asked.weights else Run(Path(asked.model))
+    if run and not run.exists:
+        raise WeightsError(f"{asked.model} is not the folder of a run; for a network's name give its --weights too.")
+    spec = asked.data or (run.record["data_spec"] if run else None)
+    if spec is None:
+        raise DataError("on which images? Give --data.")
+    if asked.batch_size < 1:
+        raise DataError(f"--batch-size must be positive, not {asked.batch_size}.")
+
+    from rich.progress import Progress
+
+    from reslab.analysis.plots import plot_confusion
+    from reslab.data import load_data
+    from reslab.evaluation import evaluate
+
+    held_out = run.record["recipe"]["data"]["val_images"] if run else 0
+    only = asked.split if asked.split == "test" or not held_out else None
+    data = load_data(spec, data_dir=asked.data_dir, role=only, progress=True)
+    if only != "test":
+        data = data.hold_out(held_out)
+    trained = _trained_run(run, asked) if run else _trained_file(asked, data)
+    if trained.model.spec.in_channels == 3:
+        data = data.as_rgb()
+    trained.check(data)
+    split = data.split(asked.split)
+    with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
+        task = bar.add_task("Evaluating", total=len(split))
+        evaluation = evaluate(
+            trained.model,
+            split,
+            trained.normalization,
+            batch_size=asked.batch_size,
+            advance=lambda done: bar.advance(task, done),
+        )
+    picture = asked.confusion or (run.folder / f"confusion-{asked.split}.png" if run else None)
+    if picture:
+        title = f"{asked.model} on {data.name}, {asked.split}: {evaluation.top1_error:.2f} % error"
+        plot_confusion(evaluation.confusion, data.classes, title, picture)
+    if asked.json:
+        print_json(
+            {
+                **evaluation.to_dict(),
+                "split": asked.split,
+                "data": data.name,
+                "data_sha256": split.digest,
+                "weights_sha256": trained.sha256,
+            }
+        )
+        return 0
+    print(f"top-1 error {evaluation.top1_error:.2f} %, top-5 error {evaluation.top5_error:.2f} %", end="")
+    print(f" on {evaluation.num_images:,} {asked.split} images of {data.name}, one view each")
+    if picture:
+        print(picture)
+    return 0
+
+
+def _trained_run(run: Run, asked: Arguments) -> "Trained":
+    from reslab.evaluation.trained import load_trained
+
+    given = [name for name in ("mean", "std") if getattr(asked, name) is not None] + sorted(asked.net.overrides())
+    if given:
+        raise WeightsError(f"--{given[0].replace('_', '-')} is for weight files; a run has it in its card.")
+    return load_trained(run.folder)
+
+
+def _trained_file(asked: Arguments, data: "ImageData") -> "Trained":
+    from reslab.data.normalization import Normalization
+    from reslab.evaluation.trained import Trained
+    from reslab.files.hashing import file_digest
+    from reslab.models import create_model
+    from reslab.models.weights import load_weights
+
+    assert asked.weights is not None
+    if asked.mean is None:
+        raise WeightsError("a weight file does not say how its inputs were normalised; give --mean (and --std).")
+    channels = data.image_shape[2]
+    defaults = {"num_classes": data.num_classes, "in_channels": channels}
+    model = create_model(parse_model(asked.model, asked.net.overrides(), defaults))
+    load_weights(model, asked.weights)
+    normalization = Normalization.per_channel(
+        parse_numbers(asked.mean, "--mean"), parse_numbers(asked.std or "1", "--std"), channels
+    )
+    return Trained(model, normalization, None, file_digest(asked.weights))

@@ -1,0 +1,79 @@
+"""Finds the command, and turns a user's mistake into a sentence and exit code 2."""
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from reslab.errors import ReslabError
+
+__all__ = ["COMMANDS", "entry_point", "main"]
+
+COMMANDS = {
+    "models": "list the networks that have a name",
+    "summary": "a network's layers: shapes, parameters, multiply-adds, memory",
+    "train": "train a network, or resume a run",
+    "eval": "error rates of a run, or of a weight file",
+    "paper": "the paper's experiments: list them, run one, redo its report",
+    "runs": "list the runs under a folder",
+    "env": "versions and processor, for a record or a bug report",
+}
+_EXAMPLES = """\
+First steps, in seconds to minutes on a laptop and without a download:
+  reslab paper run fig1                  degradation and its cure, on handwritten digits
+  reslab train resnet20 --data digits    one network
+  reslab summary resnet20                what it is made of
+
+reslab COMMAND --help tells more of each."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs a command and returns its exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from reslab import __version__
+
+        print(f"reslab {__version__}")
+        return 0
+    name, *rest = arguments
+    try:
+        if name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "`reslab --help` lists them."
+            raise ReslabError(f"there is no command {name!r}; {hint}")
+        return int(import_module(f"reslab.cli.{name}").main(rest))
+    except ReslabError as error:
+        return _refuse(str(error), error)
+    except BrokenPipeError:  # the reader of our output has had enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        return _refuse(f"{error.strerror or error}:{where}" if where else str(error), error)
+    except KeyboardInterrupt:
+        print("\nreslab: interrupted", file=sys.stderr)
+        return 130
+
+
+def entry_point() -> None:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def _refuse(sentence: str, error: Exception) -> int:
+    if os.environ.get("RESLAB_TRACEBACK"):
+        raise error
+    print(f"reslab: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return (
+        "reslab: the networks, recipes, tables and figures of the ResNet paper as commands\n\n"
+        f"usage: reslab COMMAND ...\n\n{commands}\n\n{_EXAMPLES}"
+    )

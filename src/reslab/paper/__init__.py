@@ -1,0 +1,1 @@
+"""The paper's tables and figures as experiments: what it says, what is run here, and whether its claims hold."""
