@@ -114,8 +114,11 @@ class Run:
         kept = [row for row in self.rows() if row["iteration"] <= iteration]
         write_text(self.metrics_path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in kept))
 
-    def lock(self) -> FileLock:
+    def lock(self, *, wait_seconds: float = 5.0) -> FileLock:
         """Held while the run is written to.
+
+        Args:
+            wait_seconds: for another process that may be about to end.
 
         Raises:
             CheckpointError: another process holds it.
@@ -123,7 +126,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / ".lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=wait_seconds)
         except Timeout:
             raise CheckpointError(f"another process is writing to {self.folder}; wait for it or stop it.") from None
         return lock

@@ -77,9 +77,9 @@ def parse(
 
 
 def output_console() -> Console:
-    """Where tables go; outside a terminal they are not squeezed into 80 columns."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
+    """Where tables go: brackets are text there, and outside a terminal nothing is squeezed into 80 columns."""
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=160)
 
 
 def parse_numbers(text: str, name: str) -> tuple[float, ...]:

@@ -1,6 +1,5 @@
 """`reslab eval`."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from reslab.cli.arguments import (
     parse_numbers,
     print_json,
 )
+from reslab.console import progress_bar
 from reslab.data.dataset import Role
 from reslab.errors import DataError, WeightsError
 from reslab.models.zoo import parse_model
@@ -71,8 +71,6 @@ def main(arguments: Sequence[str]) -> int:
     if asked.batch_size < 1:
         raise DataError(f"--batch-size must be positive, not {asked.batch_size}.")
 
-    from rich.progress import Progress
-
     from reslab.analysis.plots import plot_confusion
     from reslab.data import load_data
     from reslab.evaluation import evaluate
@@ -87,7 +85,7 @@ def main(arguments: Sequence[str]) -> int:
         data = data.as_rgb()
     trained.check(data)
     split = data.split(asked.split)
-    with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("Evaluating", total=len(split))
         evaluation = evaluate(
             trained.model,

@@ -35,7 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     asked = parse(Arguments, arguments, "summary", description)
     spec = parse_model(asked.model, asked.net.overrides())
-    size = asked.input_size or (224 if spec.stem == "imagenet" else 32)
+    usual = 224 if spec.stem == "imagenet" else 32
+    size = usual if asked.input_size is None else asked.input_size
     for name, value in (("input-size", size), ("batch", asked.batch), ("depth", asked.depth)):
         if not 0 < value <= 1 << 20:
             raise ModelError(f"--{name} must be between 1 and {1 << 20:,}, not {value}.")

@@ -8,8 +8,8 @@ from typing import get_args
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from rich.progress import Progress
 
+from reslab.console import progress_bar
 from reslab.data.dataset import ImageData, Images, Role, Split
 from reslab.errors import DataError
 
@@ -51,7 +51,7 @@ def load_folder(folder: Path, progress: bool, only: Role | None = None) -> Image
         listings = {only: listings[only]}
 
     num_images = sum(len(files) for listing in listings.values() for files in listing.values())
-    with Progress(disable=not progress or num_images < _WORTH_A_BAR, transient=True) as bar:
+    with progress_bar(enabled=progress and num_images >= _WORTH_A_BAR) as bar:
         task = bar.add_task(f"Reading {folder.name}", total=num_images)
         reader = _Reader(num_images, lambda: bar.advance(task))
         pixels = {

@@ -11,8 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from filelock import FileLock
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from reslab.console import progress_bar
 from reslab.errors import DataError
 from reslab.files.hashing import file_digest
 
@@ -98,7 +99,7 @@ def _transfer_with_retries(resource: Resource, partial: Path, progress: bool, re
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, disable=not progress) as bar:
+    with progress_bar(*columns, enabled=progress) as bar:
         task = bar.add_task(f"Downloading {resource.name}", total=resource.size)
         for attempt in range(_ATTEMPTS):
             if attempt:

@@ -1,7 +1,6 @@
 """Weights on disk: reading what others wrote, loading all of it or nothing, and saving it with a card."""
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from reslab.errors import WeightsError
 from reslab.files.atomic import atomic_path, write_json
 from reslab.files.hashing import file_digest
+from reslab.files.torch_file import DamagedFileError, load_torch_file
 from reslab.models.layouts import to_reslab_keys
 
 __all__ = [
@@ -54,10 +54,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"there is no weight file {path}.")
     try:
-        content: Any = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
-    except (SafetensorError, pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(f"{path} is damaged, or is no file of weights: {reason}") from None
+        content: Any = load_file(path) if path.suffix == ".safetensors" else load_torch_file(path)
+    except (SafetensorError, OSError, DamagedFileError) as error:
+        raise WeightsError(f"{path} is damaged, or is no file of weights: {error}") from None
     while isinstance(content, Mapping) and (key := next((key for key in _WRAPPING_KEYS if key in content), None)):
         content = content[key]
     if not isinstance(content, Mapping) or not content:
@@ -141,10 +140,6 @@ def read_card(folder: Path, *, verify: bool = True) -> dict[str, Any]:
         if file_digest(weights) != card.get("sha256"):
             raise WeightsError(f"{weights} is not the file that {path} describes: its sha256 differs.")
     return card
-
-
-def _torch_load(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _sample(word: str, keys: list[str]) -> str:

@@ -4,6 +4,7 @@ Each training is one `reslab train --resume` in a folder of its own, so that a k
 stopped.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from reslab.errors import ReslabError
 from reslab.runs import Run
-from reslab.training.stopping import StopRequests
+from reslab.training.stopping import PARENT_VARIABLE, StopRequests
 
 __all__ = ["Training", "run_trainings"]
 
@@ -86,7 +87,8 @@ def _start(training: Training) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "reslab", "train", *training.arguments]
     command += ["--run-dir", str(training.run.folder), "--resume"]
     with training.log.open("ab") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
 
 def _failure(training: Training, code: int) -> str:

@@ -75,7 +75,7 @@ def _with_spread(errors: Sequence[float]) -> str:
 
 
 def _cost(rows: Sequence[dict[str, Any]]) -> float:
-    """Hours that the same networks, one seed each, would take at the paper's 64,000 iterations of 128, at these speeds."""
+    """Hours that these networks, one seed each, would take at the paper's 64,000 iterations of 128, at these speeds."""
     speeds: dict[str, list[float]] = {}
     for row in rows:
         speeds.setdefault(row["network"], []).append(row["images_per_second"])

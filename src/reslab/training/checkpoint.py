@@ -1,6 +1,5 @@
 """States to resume from: written atomically, the newest few kept, read without unpickling anything but plain types."""
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 
 from reslab.errors import CheckpointError
 from reslab.files.atomic import atomic_path
+from reslab.files.torch_file import DamagedFileError, load_torch_file
 
 __all__ = ["BEST_NAME", "load_checkpoint", "newest_checkpoint", "save_checkpoint"]
 
@@ -48,11 +48,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: the file is damaged.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        state = load_torch_file(path)
+    except (OSError, DamagedFileError) as error:
         raise CheckpointError(
-            f"the checkpoint {path} is damaged ({reason}); remove it to resume from the one before."
+            f"the checkpoint {path} is damaged ({error}); remove it to resume from the one before."
         ) from None
     if not isinstance(state, dict) or "iteration" not in state:
         raise CheckpointError(f"{path} is not a checkpoint of a run.")

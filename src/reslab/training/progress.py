@@ -22,12 +22,12 @@ class TrainingProgress:
     """
 
     def __init__(self, title: str, total: int, start: int, enabled: bool) -> None:
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, markup=False)
         self.title, self.total, self.start, self.enabled = title, total, start, enabled
         self.started_at = time.monotonic()
         self.live = enabled and self.console.is_terminal
         self.bar = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
             TextColumn("{task.fields[figures]}"),

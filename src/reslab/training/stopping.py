@@ -1,5 +1,6 @@
-"""Ending a run early: on Ctrl-C, on SIGTERM, at an iteration, or after a time."""
+"""Ending a run early: on Ctrl-C, on SIGTERM, at an iteration, after a time, or with the process that started it."""
 
+import os
 import re
 import signal
 import threading
@@ -10,7 +11,10 @@ from typing import Any, Self
 
 from reslab.errors import RecipeError
 
-__all__ = ["StopAfter", "StopRequests"]
+__all__ = ["PARENT_VARIABLE", "StopAfter", "StopRequests"]
+
+# Where a training is a part of something larger: the process without which it is not to go on.
+PARENT_VARIABLE = "RESLAB_PARENT_PID"
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -56,6 +60,8 @@ class StopRequests:
         self.after = after or StopAfter()
         self.started_at = time.monotonic()
         self.signal: signal.Signals | None = None
+        parent = os.environ.get(PARENT_VARIABLE, "")
+        self.parent = int(parent) if parent.isdigit() else None
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -79,6 +85,8 @@ class StopRequests:
         """Why to stop before this iteration; None to go on."""
         if self.signal is not None:
             return self.signal.name
+        if self.parent is not None and os.getppid() != self.parent:
+            return "the end of the process that started it"
         if self.after.iteration is not None and iteration >= self.after.iteration:
             return f"iteration {iteration}"
         if self.after.seconds is not None and time.monotonic() - self.started_at >= self.after.seconds:

@@ -1,0 +1,80 @@
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from reslab.analysis.complexity import count_macs, summarize
+from reslab.errors import ModelError
+from reslab.models import create_model, parse_model
+
+# Multiply-adds of convolutions and classifier, in units of the last digit given: CIFAR at 32x32 in millions.
+CIFAR_MMACS = {20: 40.55, 32: 68.86, 44: 97.17, 56: 125.49, 110: 252.89, 1202: 2829.2}
+IMAGENET_GMACS = {
+    "resnet18[shortcut=A]": 1.795,
+    "resnet18": 1.814,
+    "resnet18[shortcut=C]": 1.878,
+    "resnet34[shortcut=A]": 3.644,
+    "resnet34": 3.664,
+    "resnet34[shortcut=C]": 3.831,
+    "plain18": 1.795,
+    "plain34": 3.644,
+    "resnet50[stride=v1]": 3.858,
+    "resnet50": 4.089,
+    "resnet50[stride=v1,shortcut=C]": 6.324,
+    "resnet101[stride=v1]": 7.570,
+    "resnet101": 7.801,
+    "resnet152[stride=v1]": 11.282,
+    "resnet152": 11.514,
+}
+
+
+@pytest.mark.parametrize(("depth", "millions"), CIFAR_MMACS.items())
+def test_cifar_multiply_adds_are_the_papers(depth, millions):
+    digits = 1 if depth == 1202 else 2
+    assert round(count_macs(parse_model(f"resnet{depth}"), (32, 32)) / 1e6, digits) == millions
+    if depth != 1202:
+        assert count_macs(parse_model(f"plain{depth}"), (32, 32)) == count_macs(parse_model(f"resnet{depth}"), (32, 32))
+
+
+@pytest.mark.parametrize(("spelling", "billions"), IMAGENET_GMACS.items())
+def test_imagenet_multiply_adds_are_the_papers(spelling, billions):
+    assert round(count_macs(parse_model(spelling), (224, 224)) / 1e9, 3) == billions
+
+
+@pytest.mark.parametrize(
+    ("spelling", "size"), [("resnet20[shortcut=B]", 32), ("resnet20[shortcut=C]", 28), ("resnet50", 64)]
+)
+def test_multiply_adds_agree_with_torchs_counter(spelling, size):
+    model = create_model(spelling)
+    with FlopCounterMode(display=False) as counter:
+        model(torch.randn(2, 3, size, size))
+    assert 2 * summarize(model.spec, (size, size), batch_size=2).macs == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("spelling", "size", "batch"), [("resnet18", 224, 8), ("resnet20", 32, 4), ("resnet50", 64, 2)]
+)
+def test_sizes_agree_with_torchinfo(spelling, size, batch):
+    torchinfo = pytest.importorskip("torchinfo")
+    spec = parse_model(spelling)
+    theirs = torchinfo.summary(create_model(spec), (batch, 3, size, size), verbose=0, device="cpu")
+    ours = summarize(spec, (size, size), batch)
+    assert ours.parameters == theirs.total_params
+    assert ours.input_bytes == pytest.approx(theirs.total_input, abs=64)  # it counts a tensor's Python object too
+    assert ours.activation_bytes == theirs.total_output_bytes
+    assert ours.parameter_bytes == theirs.total_param_bytes
+
+
+def test_layers_come_in_order_with_their_shapes():
+    summary = summarize(parse_model("resnet20"), (32, 32), 5)
+    named = {layer.name: layer for layer in summary.layers}
+    assert [name for name in named if name.count(".") == 0] == [
+        "", "conv1", "bn1", "relu", "layer1", "layer2", "layer3", "avgpool", "fc",
+    ]  # fmt: skip
+    assert named["layer2"].output_shape == (5, 32, 16, 16)
+    assert named["layer3.0.downsample"].parameters == 0
+    assert sum(layer.parameters for layer in summary.layers) == summary.parameters == 269_722
+
+
+def test_images_too_small_for_a_network_get_a_sentence():
+    with pytest.raises(ModelError, match="too small"):
+        summarize(parse_model("resnet20[shortcut=avgpool]"), (1, 1))

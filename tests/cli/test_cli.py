@@ -1,0 +1,218 @@
+"""The command line as a process, and as a function where only its words matter."""
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reslab.cli.main import COMMANDS, main
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "reslab", *arguments], capture_output=True, text=True, timeout=100)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["paper", "list"], ["runs", "."], ["train", "--help"]])
+def test_what_only_lists_imports_neither_torch_nor_scikit_learn(arguments):
+    code = (
+        "import sys; from reslab.cli.main import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
+        "sys.stderr.write(repr([name for name in ('torch', 'sklearn', 'matplotlib') if name in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr.endswith("[]")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_that_teaches(name, capsys):
+    with contextlib.suppress(SystemExit):
+        assert main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) > 3
+    assert name in main_help(capsys)
+
+
+def main_help(capsys) -> str:
+    assert main([]) == 0
+    return capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"reslab \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_models_are_listed_as_a_table_and_as_json(capsys):
+    assert main(["models", "plain*"]) == 0
+    table = capsys.readouterr().out
+    assert "plain110" in table
+    assert "resnet56 " not in table
+    assert main(["models", "resnet20", "--json"]) == 0
+    (model,) = json.loads(capsys.readouterr().out)
+    assert (model["name"], model["blocks"], model["shortcut"]) == ("resnet20", [3, 3, 3], "A")
+
+
+def test_summary_shows_the_papers_counts(capsys):
+    assert main(["summary", "resnet20", "--batch", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "269,722" in text
+    assert "2 x 64 x 8 x 8" in text
+    assert main(["summary", "resnet34[shortcut=C]", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["parameters"], round(summary["macs"] / 1e9, 3)) == (22_716_840, 3.831)
+
+
+def test_summary_folds_what_lies_deeper_into_its_parent(capsys):
+    assert main(["summary", "resnet20", "--depth", "1"]) == 0
+    counts = [int(text.replace(",", "")) for text in re.findall(r"│\s+([\d,]+) │\s+[\d,]* │", capsys.readouterr().out)]
+    assert sum(counts) == 269_722
+
+
+def test_env_names_versions_and_processor(capsys):
+    assert main(["env", "--json"]) == 0
+    environment = json.loads(capsys.readouterr().out)
+    assert environment["packages"]["torch"]
+    assert environment["processor"]
+
+
+WRONG = [
+    (["modles"], "did you mean models"),
+    (["models", "zzz*"], "no model's name matches"),
+    (["summary", "resnet21"], "did you mean"),
+    (["summary", "resnet20", "--input-size", "0"], "--input-size must be between"),
+    (["summary", "resnet20[shortcut=C]", "--shortcut", "B"], "given twice"),
+    (["train"], "which network"),
+    (["train", "resnet20", "--data", "nowhere"], "no data at 'nowhere'"),
+    (["train", "resnet20", "--recipe", "cifar"], "no recipe named 'cifar'"),
+    (["train", "resnet20", "--recipe", "absent.toml"], "cannot read the recipe absent.toml"),
+    (["train", "resnet20", "--stop-after", "soon"], "cannot read the stop"),
+    (["train", "resnet20", "--iterations", "0"], "must be positive"),
+    (["eval", "nothing"], "not the folder of a run"),
+    (["eval", "resnet20", "--weights", "absent.pth", "--data", "digits"], "give --mean"),
+    (["eval", "resnet20", "--weights", "absent.pth"], "Give --data"),
+    (["eval", "resnet20", "--weights", "absent.pth", "--data", "digits", "--mean", "0.5"], "no weight file absent.pth"),
+    (["eval", "resnet20", "--weights", "a.pth", "--data", "digits", "--mean", "grey"], "no weight file a.pth"),
+    (["runs", "absent"], "no runs under absent"),
+    (["paper", "lst"], "no command `reslab paper lst`"),
+    (["paper", "run", "fig2"], "did you mean fig1"),
+    (["paper", "run", "fig1", "--seeds", "0"], "--seeds must be between"),
+    (["paper", "run", "fig1", "--iterations", "3"], "at least 20"),
+    (["paper", "report", "absent"], "no absent/results.json"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
+def test_a_mistake_gives_one_sentence_and_code_2(arguments, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("reslab: ")
+    assert message in captured.err
+    assert list(tmp_path.rglob("run.json")) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["summary", "resnet20", "--shortcut", "Z"],
+        ["train", "resnet20", "--data.batch-size", "many"],
+        ["train", "resnet20", "--optimizer.learning-rate", "-1"],
+        ["train", "resnet20", "--no-such-flag"],
+        ["train", "resnet20", "--iterations", "many"],
+        ["eval"],
+    ],
+)
+def test_a_mistaken_argument_gives_a_message_and_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_mistake_in_a_process_gives_no_traceback():
+    done = run("train", "resnet20", "--data", "nowhere")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+
+
+def test_output_that_nobody_reads_is_no_error():
+    command = f"{sys.executable} -m reslab models --json | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A run of the command line on the digits."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    done = run("train", "resnet8", "--iterations", "60", "--run-dir", str(folder), "--hardware.threads", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["val_error"] < 60
+    assert "Schedule rescaled to 60 iterations; the rate drops at: 42, 54." in done.stderr
+    return folder
+
+
+def test_a_run_is_evaluated_by_its_folder_alone(finished, capsys):
+    assert main(["eval", str(finished), "--split", "val", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    recorded = json.loads((finished / "result.json").read_text())
+    assert found["top1_error"] == recorded["val_error"]
+    assert (found["num_images"], found["protocol"], found["split"]) == (180, "one-crop", "val")
+    with Image.open(finished / "confusion-val.png") as picture:
+        assert min(picture.size) > 300
+
+
+def test_a_run_is_listed(finished, capsys):
+    assert main(["runs", str(finished.parent), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["model"], row["iteration"], row["finished"]) == ("resnet8[in_channels=1]", 60, True)
+    assert main(["runs", str(finished.parent)]) == 0
+    assert "resnet8[in_channels=1]" in capsys.readouterr().out
+
+
+def test_a_run_on_other_images_is_refused(finished, capsys, tmp_path):
+    for label in range(10):
+        (tmp_path / f"class {label}").mkdir()
+        Image.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / f"class {label}" / "0.png")
+    assert main(["eval", str(finished), "--data", str(tmp_path), "--split", "train"]) == 2
+    assert "has the class 'class 0' where the network was trained with '0'" in capsys.readouterr().err
+
+
+def test_a_damaged_run_gets_a_sentence(finished, capsys, tmp_path):
+    import shutil
+
+    for name, content in (("card.json", b"{"), ("weights.safetensors", b"x"), ("run.json", b"{")):
+        copy = tmp_path / name
+        shutil.copytree(finished, copy)
+        (copy / name).write_bytes(content)
+        assert main(["eval", str(copy)]) == 2
+        assert name in capsys.readouterr().err
+
+
+def test_resuming_with_another_field_is_refused(finished, capsys):
+    assert main(["train", "--resume", "--run-dir", str(finished), "--optimizer.momentum", "0.8"]) == 2
+    assert "recipe.optimizer.momentum is 0.9 in the run and 0.8 now" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_akamaster_net_errs_on_18_97_percent(shared, tmp_path):
+    with tarfile.open(shared / "data" / "cifar10-jpeg.tar.xz") as archive:
+        archive.extractall(tmp_path / "cifar10", filter="data")
+    done = run(
+        "eval", "resnet20", "--shortcut-padding", "split", "--data", str(tmp_path / "cifar10"), "--split", "test",
+        "--weights", str(shared / "weights" / "akamaster-resnet20-12fca82f.th"),
+        "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225", "--json",
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["top1_error"] == pytest.approx(18.97, abs=0.02)
+    assert found["num_images"] == 10_000

@@ -1,0 +1,56 @@
+from dataclasses import replace
+
+import pytest
+
+from reslab.errors import CheckpointError, RecipeError
+from reslab.models import parse_model
+from reslab.training.execution import Execution, choose_execution
+from reslab.training.recipe import HardwareRecipe, load_recipe
+
+SIZE = (32, 32)
+
+
+def on_cpu(recipe, **hardware):
+    return replace(recipe, hardware=HardwareRecipe(device="cpu", **hardware))
+
+
+def test_short_runs_do_not_wait_for_a_compiler_and_long_ones_do():
+    short = on_cpu(load_recipe("digits-quick"), threads=1)
+    long = on_cpu(load_recipe("cifar-paper"), threads=2)
+    assert not choose_execution(short, parse_model("resnet56[in_channels=1]"), (16, 16)).compiled
+    assert choose_execution(long, parse_model("resnet56"), SIZE).compiled
+
+
+def test_without_a_compiler_a_long_run_is_eager_and_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    recipe = on_cpu(load_recipe("cifar-paper"))
+    execution = choose_execution(recipe, parse_model("resnet56"), SIZE)
+    assert not execution.compiled
+    assert any("no C++ compiler" in reason for reason in execution.reasons)
+    with pytest.raises(RecipeError, match="needs a C\\+\\+ compiler"):
+        choose_execution(on_cpu(recipe, compile="on"), parse_model("resnet56"), SIZE)
+
+
+def test_switches_are_obeyed():
+    recipe = load_recipe("cifar-paper")
+    execution = choose_execution(
+        on_cpu(recipe, threads=3, channels_last="off", compile="off"), parse_model("resnet20"), SIZE
+    )
+    assert execution == Execution("cpu", 3, False, False)
+
+
+def test_the_choice_does_not_depend_on_timings():
+    recipe = load_recipe("cifar-paper")
+    first, second = (choose_execution(recipe, parse_model("resnet20"), SIZE) for _ in range(2))
+    assert first == second
+    assert Execution.from_dict(first.to_dict()) == first
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "nonsense"])
+def test_a_device_that_is_not_here_gets_a_sentence(device):
+    recipe = replace(load_recipe("cifar-paper"), hardware=HardwareRecipe(device=device))
+    with pytest.raises(RecipeError, match="not on this machine"):
+        choose_execution(recipe, parse_model("resnet20"), SIZE)
+    with pytest.raises(CheckpointError, match="this machine lacks"):
+        Execution.from_dict(Execution(device, 1, True, False).to_dict())

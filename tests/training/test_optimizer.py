@@ -1,0 +1,46 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from reslab.models import create_model
+from reslab.training.optimizer import make_optimizer
+from reslab.training.recipe import OptimizerRecipe
+
+
+def test_every_parameter_is_in_exactly_one_group():
+    model = create_model("resnet20", shortcut="C")
+    for decay in ("all", "weights"):
+        groups = make_optimizer(model, OptimizerRecipe(decay=decay)).param_groups
+        identities = [id(parameter) for group in groups for parameter in group["params"]]
+        assert sorted(identities) == sorted(map(id, model.parameters()))
+
+
+def test_weights_only_decay_spares_batch_norm_and_biases_of_shortcuts_too():
+    model = create_model("resnet20", shortcut="C")
+    decayed, spared = make_optimizer(model, OptimizerRecipe(decay="weights")).param_groups
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (1e-4, 0)
+    assert all(parameter.dim() > 1 for parameter in decayed["params"])
+    assert all(parameter.dim() == 1 for parameter in spared["params"])
+    shortcut_norm = model.layer1[0].downsample[1].weight
+    assert any(parameter is shortcut_norm for parameter in spared["params"])
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_updates_are_momentum_with_l2_as_written_down(nesterov):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2).double()
+    recipe = OptimizerRecipe(learning_rate=0.1, momentum=0.9, weight_decay=0.01, nesterov=nesterov)
+    optimizer = make_optimizer(model, recipe)
+    weight, velocity = model.weight.detach().clone(), torch.zeros(2, 3, dtype=torch.float64)
+    x, y = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 1, 1, 0, 1])
+    for _ in range(4):
+        loss = functional.cross_entropy(model(x), y)
+        (gradient,) = torch.autograd.grad(loss, model.weight, retain_graph=True)
+        gradient = gradient + 0.01 * weight
+        velocity = 0.9 * velocity + gradient
+        weight = weight - 0.1 * (gradient + 0.9 * velocity if nesterov else velocity)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        torch.testing.assert_close(model.weight.detach(), weight)

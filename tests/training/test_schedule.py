@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import pytest
+
+from reslab.training.recipe import ScheduleRecipe, load_recipe
+from reslab.training.schedule import WarmUp, learning_rate
+
+
+def test_the_rate_at_every_iteration_is_the_papers():
+    recipe = load_recipe("cifar-paper")
+    rates = [learning_rate(recipe, iteration) for iteration in range(64_000)]
+    expected = [0.1] * 32_000 + [0.01] * 16_000 + [0.001] * 16_000
+    assert rates == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_warm_up_has_its_own_rate():
+    recipe = load_recipe("cifar-paper")
+    assert learning_rate(recipe, 5, warming_up=True) == 0.01
+    assert learning_rate(recipe, 5) == 0.1
+
+
+@pytest.mark.parametrize(("depth", "warms_up"), [(20, False), (56, False), (110, True), (1202, True)])
+def test_only_very_deep_nets_warm_up(depth, warms_up):
+    assert WarmUp(load_recipe("cifar-paper"), depth).active == warms_up
+
+
+def test_the_warm_up_can_be_switched_off():
+    recipe = load_recipe("cifar-paper")
+    off = replace(recipe, schedule=replace(recipe.schedule, warmup_from_depth=0))
+    assert not WarmUp(off, 110).active
+
+
+def small(window: int = 3) -> WarmUp:
+    recipe = load_recipe("cifar-paper")
+    recipe = replace(recipe, schedule=ScheduleRecipe(warmup_window=window), data=replace(recipe.data, batch_size=10))
+    return WarmUp(recipe, 110)
+
+
+def test_the_warm_up_ends_when_the_mean_error_of_the_window_falls_below_80_percent():
+    warmup = small()
+    for iteration, wrong in enumerate([9, 9, 8, 7]):
+        assert warmup.active
+        warmup.observe(iteration, wrong)
+    # 9 + 9 + 8 and 9 + 8 + 7 of 30: 87 %, then exactly 80 %, which is not below.
+    assert warmup.active
+    warmup.observe(4, 8)
+    assert not warmup.active
+    assert warmup.ended_at == 5
+
+
+def test_one_lucky_batch_does_not_end_the_warm_up():
+    warmup = small(window=50)
+    warmup.observe(0, 0)
+    assert warmup.active
+
+
+def test_the_warm_up_resumes_where_it_was():
+    straight, broken = small(), small()
+    wrongs = [9, 9, 8, 8, 7, 9]
+    for iteration, wrong in enumerate(wrongs):
+        if straight.active:
+            straight.observe(iteration, wrong)
+    for iteration, wrong in enumerate(wrongs):
+        resumed = small()
+        resumed.load_state_dict(broken.state_dict())
+        broken = resumed
+        if broken.active:
+            broken.observe(iteration, wrong)
+    assert broken.state_dict() == straight.state_dict()
+    assert not broken.active
