@@ -323,8 +323,8 @@ def command(images: Path, run_dir: Path, *more: str) -> list[str]:
     return [
         sys.executable, "-m", "reslab", "train", "resnet8", "--data", str(images), "--recipe", "digits-quick",
         "--iterations", "300", "--data.batch-size", "12", "--monitoring.log-every", "1",
-        "--monitoring.eval-every", "50", "--checkpoint-every", "7", "--hardware.threads", "1", "--run-dir", str(run_dir),
-        *more,
+        "--monitoring.eval-every", "50", "--checkpoint-every", "7", "--hardware.threads", "1",
+        "--run-dir", str(run_dir), *more,
     ]  # fmt: skip
 
 

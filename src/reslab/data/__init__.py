@@ -1,5 +1,6 @@
 """What goes in: data sets in memory, their normalisation, their augmentation, and the batches made of them."""
 
+import os
 from pathlib import Path
 
 from reslab.data.dataset import ImageData, Role, Split
@@ -38,7 +39,7 @@ def load_data(
 
         return load_cifar(str(spec), data_dir, progress)
     folder = Path(spec)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises where a name is too long or a folder is closed
         raise DataError(f"no data at {str(spec)!r}: it is neither {', '.join(NAMED_DATA)} nor the path of a folder.")
     from reslab.data.folder import load_folder
 

@@ -98,7 +98,8 @@ def load_cifar(name: str, data_dir: Path | None, progress: bool) -> ImageData:
         pieces = [read(cifar, files[part], num_images, f"{found}: {part}") for part in cifar.parts[form][role]]
         images, labels = (np.concatenate(column) for column in zip(*pieces, strict=True))
         if labels.min() < 0 or labels.max() >= len(classes):
-            raise DataError(f"{found} holds a label {labels.max()}, but {cifar.name} has {len(classes)} classes.")
+            wrong = labels.min() if labels.min() < 0 else labels.max()
+            raise DataError(f"{found} holds a label {wrong}, but {cifar.name} has {len(classes)} classes.")
         splits[role] = Split(images, labels)
     return ImageData(name, classes, splits)
 
@@ -110,11 +111,11 @@ def _class_names(cifar: _Cifar, form: str, files: dict[str, bytes], found: Path)
             names = content.decode().split()
         else:
             names = [name.decode() for name in load_plain_pickle(content, origin)[cifar.names_key]]
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError):
+    except (LookupError, TypeError, AttributeError, UnicodeDecodeError):
         raise DataError(f"{origin} does not list {cifar.name}'s class names.") from None
     expected = 10 if cifar.label_bytes == 1 else 100
-    if len(set(names)) != expected:
-        raise DataError(f"{origin} lists {len(set(names))} class names instead of {expected}.")
+    if len(names) != expected or len(set(names)) != expected:
+        raise DataError(f"{origin} lists {len(names)} class names instead of {expected} different ones.")
     return tuple(names)
 
 
@@ -122,7 +123,7 @@ def _read_python(cifar: _Cifar, content: bytes, num_images: int, origin: str) ->
     batch = load_plain_pickle(content, origin)
     try:
         pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[cifar.label_key])
-    except (KeyError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError):
         raise DataError(f"{origin} is not a batch of {cifar.name}: it lacks its data or labels.") from None
     if pixels.dtype != np.uint8 or pixels.shape != (num_images, _PIXELS) or labels.shape != (num_images,):
         raise DataError(

@@ -103,6 +103,12 @@ class ImageData:
                 f"cannot hold out {num_images:,} of {self.name}'s {len(train):,} train images: with "
                 f"{self.num_classes} classes it takes {self.num_classes:,} to {len(train) - self.num_classes:,}."
             )
+        counts = np.bincount(train.labels, minlength=self.num_classes)
+        if (counts == 1).any():
+            raise DataError(
+                f"cannot hold out of {self.name}: the class {self.classes[int(np.argmax(counts == 1))]!r} has one "
+                "train image, and it takes two to be in both splits."
+            )
         parts = stratified_parts(train, num_images)
         return replace(self, splits={"train": parts[0], "val": parts[1], **_without(self.splits, "train")})
 

@@ -49,11 +49,10 @@ def load_fashion_mnist(data_dir: Path | None, progress: bool) -> ImageData:
     splits: dict[Role, Split] = {}
     for role, prefix, num_images in _PARTS:
         images = read_idx(_locate(f"{prefix}-images-idx3-ubyte", data_dir, progress), (num_images, 28, 28))
-        labels = read_idx(_locate(f"{prefix}-labels-idx1-ubyte", data_dir, progress), (num_images,))
+        labels_path = _locate(f"{prefix}-labels-idx1-ubyte", data_dir, progress)
+        labels = read_idx(labels_path, (num_images,))
         if labels.max() >= len(_CLASSES):
-            raise DataError(
-                f"Fashion-MNIST's {role} labels hold {labels.max()}, but there are {len(_CLASSES)} classes."
-            )
+            raise DataError(f"{labels_path} holds a label {labels.max()}, but there are {len(_CLASSES)} classes.")
         splits[role] = Split(images[..., np.newaxis], labels.astype(np.int64))
     return ImageData("fashion-mnist", _CLASSES, splits)
 

@@ -77,6 +77,8 @@ class _Reader:
         """(H, W) uint8 of a grey image, (H, W, 3) of any other."""
         with _opened(path) as image:
             self._check_size(path, image.size)  # the header's word, before anything is decoded
+            if image.mode.startswith(("I", "F")):
+                raise DataError(f"{path} has more than 8 bits a channel; convert it to 8 bits.")
             grey = image.mode in _GREY_MODES
             self.grey &= grey
             try:

@@ -37,7 +37,8 @@ class Normalization:
         counts = np.stack([np.bincount(images[..., channel].ravel(), minlength=256) for channel in range(channels)])
         levels = np.arange(256) / 255
         mean = counts @ levels / counts.sum(axis=1)
-        std = np.sqrt(counts @ levels**2 / counts.sum(axis=1) - mean**2)
+        deviations = levels - mean[:, np.newaxis]  # of E[x^2] - E[x]^2, rounding may leave a negative number
+        std = np.sqrt((counts * deviations**2).sum(axis=1) / counts.sum(axis=1))
         return cls(mean.astype(np.float32), np.maximum(std, 1 / 255).astype(np.float32))  # constant images stay finite
 
     @classmethod

@@ -124,10 +124,10 @@ def _transfer_with_retries(resource: Resource, partial: Path, progress: bool, re
 
 def _transfer(resource: Resource, partial: Path, report: Callable[[int], object]) -> None:
     start = partial.stat().st_size if partial.exists() else 0
-    if start >= resource.size:
-        if start > resource.size:
-            partial.unlink()
+    if start == resource.size:
         return
+    if start > resource.size:  # another file's
+        start = 0
     request = urllib.request.Request(resource.address, headers={"User-Agent": "reslab"})
     if start:
         request.add_header("Range", f"bytes={start}-")

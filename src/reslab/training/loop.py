@@ -22,6 +22,7 @@ from reslab.runs import Run
 from reslab.training.checkpoint import load_checkpoint, newest_checkpoint, save_best, save_checkpoint
 from reslab.training.execution import Execution, choose_execution
 from reslab.training.finish import finish_run
+from reslab.training.memory import keep_freed_memory
 from reslab.training.optimizer import make_optimizer
 from reslab.training.progress import TrainingProgress
 from reslab.training.recipe import Recipe, load_recipe, recipe_from_dict
@@ -132,6 +133,8 @@ def train(
             return TrainResult(run, recipe.schedule.iterations, None, run.result())
         threads = torch.get_num_threads()
         torch.set_num_threads(execution.threads)
+        if execution.device == "cpu":
+            keep_freed_memory()
         try:
             trainer = Trainer(run, spec, images, recipe, seed, execution, weights, test_curve, progress)
             return trainer.run_until(stop)
@@ -212,7 +215,7 @@ class Trainer:
                     if (stopped_by := stop.reason(state.iteration)) is not None:
                         self._save()
                         return TrainResult(self.run, state.iteration, stopped_by, None)
-                    self._iterate()
+                    self.iterate()
                     self._record(progress)
                 self._save()
             except DivergenceError as error:
@@ -222,7 +225,7 @@ class Trainer:
             )
         return TrainResult(self.run, total, None, result)
 
-    def _iterate(self) -> None:
+    def iterate(self) -> None:
         """One update of the weights."""
         state = self.state
         state.meter.start_clock()

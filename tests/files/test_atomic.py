@@ -1,0 +1,120 @@
+"""A crash leaves the old file or the new one."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reslab.files.atomic import atomic_path, write_bytes, write_json, write_text
+
+WRITER = """
+import sys
+from pathlib import Path
+from reslab.files.atomic import write_bytes
+
+path, size = Path(sys.argv[1]), int(sys.argv[2])
+while True:
+    for byte in b"ab":
+        write_bytes(path, bytes([byte]) * size)
+"""
+
+
+def test_a_new_file_appears_with_its_missing_folders(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "file.bin"
+    write_bytes(path, b"\x00new\xff")
+    assert path.read_bytes() == b"\x00new\xff"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.bin"]
+
+
+def test_an_old_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("a longer old content")
+    write_text(path, "ééneu")
+    assert path.read_bytes() == "ééneu".encode()
+
+
+def test_a_reader_with_the_old_file_open_keeps_the_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with path.open() as stream:
+        write_text(path, "new")
+        assert stream.read() == "old"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_an_exception_leaves_the_old_file_and_no_other(
+    tmp_path: Path, error: type[BaseException], old: bytes | None
+) -> None:
+    path = tmp_path / "file.bin"
+    if old is not None:
+        path.write_bytes(old)
+    with pytest.raises(error), atomic_path(path) as temporary:  # noqa: PT012
+        temporary.write_bytes(b"half")
+        raise error
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == ({"file.bin": old} if old else {})
+
+
+def test_a_folder_in_the_way_is_an_error_that_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_bytes(path, b"content")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path, rng: np.random.Generator) -> None:
+    size = 1 << 20
+    path = tmp_path / "file.bin"
+    whole = {b"a" * size, b"b" * size}
+    for _ in range(5):
+        path.unlink(missing_ok=True)
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(size)]) as process:
+            while not path.exists():
+                assert process.poll() is None
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, 0.03))
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+        assert path.read_bytes() in whole
+    write_bytes(path, b"later")
+    assert path.read_bytes() == b"later"
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600), (0o000, 0o666)])
+def test_permissions_follow_the_umask(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(tmp_path / "file.txt", "content")
+        (tmp_path / "plain.txt").write_text("content")
+    finally:
+        after = os.umask(before)
+    assert after == mask
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == mode
+    assert (tmp_path / "plain.txt").stat().st_mode & 0o777 == mode
+
+
+def test_json_comes_back_equal_and_is_readable(tmp_path: Path) -> None:
+    value = {"name": "résumé", "rates": [0.1, 1e-4], "none": None, "nested": {"yes": True, "count": 3}}
+    write_json(tmp_path / "file.json", value)
+    text = (tmp_path / "file.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value
+    assert "résumé" in text
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_json_refuses_numbers_that_it_cannot_hold(tmp_path: Path, number: float) -> None:
+    path = tmp_path / "file.json"
+    write_json(path, {"loss": 1.5})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"loss": number})
+    assert json.loads(path.read_text()) == {"loss": 1.5}
+    assert list(tmp_path.iterdir()) == [path]
