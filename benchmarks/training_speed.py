@@ -4,12 +4,12 @@
 
 FOLDER holds train/<class>/*.jpg, e.g. CIFAR-10 as images. Ours is what `reslab train --recipe cifar-paper` does, with
 what it chooses by itself on this machine. The peer is the same network in eager mode and NCHW layout, fed by
-torchvision's ImageFolder, PIL transforms (crop of the image padded by 4, flip, to tensor, normalise) and a DataLoader of
-two workers; torch's SGD.
+torchvision's ImageFolder, PIL transforms (crop of the image padded by 4, flip, to tensor, normalise) and a DataLoader
+of two workers; torch's SGD.
 
 Each is a process of its own. They train by turns, A B A B, one waiting while the other works, and what is printed are
-medians over the turns and their ratio. At the beginning of a turn some steps go untimed, so that neither lives on batches
-that were prepared before.
+medians over the turns and their ratio. At the beginning of a turn some steps go untimed, so that neither lives on
+batches that were prepared before.
 """
 
 import argparse
