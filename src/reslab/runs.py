@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from reslab.errors import CheckpointError
 from reslab.files.atomic import write_json, write_text
+from reslab.files.records import read_record
 
 __all__ = ["Run", "find_runs"]
 
@@ -64,10 +65,7 @@ class Run:
         Raises:
             CheckpointError: there is no run, or its record is damaged or of another version.
         """
-        record = _read_json(self.record_path)
-        if not isinstance(record, dict) or record.get("schema_version") != _SCHEMA:
-            raise CheckpointError(f"{self.record_path} is not a record of schema version {_SCHEMA}.")
-        return record
+        return _read(self.record_path, _SCHEMA)
 
     def start(self, record: dict[str, Any]) -> None:
         """Writes run.json."""
@@ -84,10 +82,7 @@ class Run:
         Raises:
             CheckpointError: the run is not finished, or the file is damaged.
         """
-        result = _read_json(self.folder / "result.json")
-        if not isinstance(result, dict):
-            raise CheckpointError(f"{self.folder / 'result.json'} is damaged: it holds no table.")
-        return result
+        return _read(self.folder / "result.json", None)
 
     def append_row(self, row: dict[str, Any]) -> None:
         """Adds a row to metrics.jsonl."""
@@ -137,10 +132,6 @@ def find_runs(folder: Path) -> Iterable[Run]:
     return (Run(path.parent) for path in sorted(folder.rglob("run.json")))
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no {path}.") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}.") from None
+def _read(path: Path, schema_version: int | None) -> dict[str, Any]:
+    missing = f"there is no {path}: no run was started there, or it is not finished."
+    return read_record(path, schema_version=schema_version, error=CheckpointError, if_missing=missing)

@@ -139,7 +139,7 @@ def test_saved_weights_are_verified_against_their_card(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "not finished"), ("{", "damaged"), ("[]", "schema version"), ('{"schema_version": 99}', "schema version")],
+    [(None, "not finished"), ("{", "damaged"), ("[]", "holds no table"), ('{"schema_version": 99}', "schema version")],
 )
 def test_a_bad_card_gets_a_sentence(tmp_path, text, message):
     if text is not None:

@@ -1,6 +1,5 @@
 """Weights on disk: reading what others wrote, loading all of it or nothing, and saving it with a card."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from reslab.errors import WeightsError
 from reslab.files.atomic import atomic_path, write_json
 from reslab.files.hashing import file_digest
+from reslab.files.records import read_record
 from reslab.files.torch_file import DamagedFileError, load_torch_file
 from reslab.models.layouts import to_reslab_keys
 
@@ -124,15 +124,9 @@ def read_card(folder: Path, *, verify: bool = True) -> dict[str, Any]:
     Raises:
         WeightsError: the card is missing or damaged, or the weights are not those it describes.
     """
+    missing = f"{folder} has no {CARD_NAME}: the run is not finished, or this is not a run."
     path = folder / CARD_NAME
-    try:
-        card = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise WeightsError(f"{folder} has no {CARD_NAME}: the run is not finished, or this is not a run.") from None
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} is damaged: {error}.") from None
-    if not isinstance(card, dict) or card.get("schema_version") != _CARD_SCHEMA:
-        raise WeightsError(f"{path} is not a card of schema version {_CARD_SCHEMA}.")
+    card = read_record(path, schema_version=_CARD_SCHEMA, error=WeightsError, if_missing=missing)
     if verify:
         weights = folder / WEIGHTS_NAME
         if not weights.is_file():

@@ -3,24 +3,24 @@
 Importing this module imports no torch.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from reslab.errors import ReslabError
 from reslab.files.atomic import write_json
+from reslab.files.records import read_record
 from reslab.paper.experiments import Experiment, find_experiment
 from reslab.paper.reference import CIFAR_ITERATIONS
 from reslab.paper.verdicts import judge
 from reslab.runs import Run
 from reslab.training.recipes import RECIPES
+from reslab.training.schedule import LAST_SHARE
 
 __all__ = ["collect_results", "read_results", "write_results"]
 
 RESULTS_NAME = "results.json"
 _SCHEMA = 1
-_LAST_SHARE = 0.05
 
 
 def collect_results(experiment: Experiment, runs: Sequence[tuple[str, Run]]) -> dict[str, Any]:
@@ -61,15 +61,9 @@ def read_results(folder: Path) -> dict[str, Any]:
         ReslabError: there is none, or it is damaged.
     """
     path = folder / RESULTS_NAME
-    try:
-        results = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ReslabError(f"there is no {path}: run the experiment first, with `reslab paper run`.") from None
-    except (OSError, ValueError) as error:
-        raise ReslabError(f"{path} is damaged: {error}.") from None
-    if not isinstance(results, dict) or results.get("schema_version") != _SCHEMA:
-        raise ReslabError(f"{path} is not a record of schema version {_SCHEMA}.")
-    find_experiment(results["experiment"])
+    missing = f"there is no {path}: run the experiment first, with `reslab paper run`."
+    results = read_record(path, schema_version=_SCHEMA, error=ReslabError, if_missing=missing)
+    find_experiment(str(results.get("experiment")))
     return results
 
 
@@ -80,7 +74,7 @@ def _row(network: str, run: Run) -> dict[str, Any]:
         "network": network,
         **result,
         **{name: record["execution"][name] for name in ("device", "threads", "compiled", "channels_last")},
-        "num_last_images": max(1, round(schedule["iterations"] * _LAST_SHARE)) * batch_size,
+        "num_last_images": max(1, round(schedule["iterations"] * LAST_SHARE)) * batch_size,
     }
 
 

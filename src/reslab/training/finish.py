@@ -17,12 +17,10 @@ from reslab.models.weights import NORMALIZATION_NAME, save_weights
 from reslab.runs import Run
 from reslab.training.checkpoint import BEST_NAME, load_checkpoint
 from reslab.training.recipe import Recipe
+from reslab.training.schedule import LAST_SHARE
 from reslab.training.state import TrainingState
 
 __all__ = ["finish_run"]
-
-# The rows whose mean is "the training error at the end": 5 % of the schedule, an epoch or close to it in the recipes.
-_LAST_SHARE = 0.05
 
 
 def finish_run(
@@ -92,7 +90,7 @@ def finish_run(
 
 def final_train_error(rows: list[dict[str, Any]], iterations: int) -> float:
     """Mean training error over the last rows, weighted by their iterations, in %."""
-    first = iterations * (1 - _LAST_SHARE)
+    first = iterations * (1 - LAST_SHARE)
     ends = [0] + [row["iteration"] for row in rows]
     last = [
         (end - start, row["train_error"])

@@ -7,7 +7,10 @@ from typing import Any
 
 from reslab.training.recipe import Recipe
 
-__all__ = ["WarmUp", "learning_rate"]
+__all__ = ["LAST_SHARE", "WarmUp", "learning_rate"]
+
+# "The training error at the end" is the mean over this share of the iterations: an epoch or close to it in the recipes.
+LAST_SHARE = 0.05
 
 
 def learning_rate(recipe: Recipe, iteration: int, warming_up: bool = False) -> float:
