@@ -89,6 +89,11 @@ def test_the_report_is_redone_from_the_record_alone(experiment, tmp_path, capsys
     assert (tmp_path / "report.html").read_text() == (experiment / "report.html").read_text()
 
 
+def test_other_settings_are_not_mixed_into_a_folder(experiment, capsys):
+    assert main(["paper", "run", "fig1", "--iterations", "30", "--out", str(experiment)]) == 2
+    assert "holds other settings (--data digits" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema_version": 7}', '{"schema_version": 1, "experiment": "x"}'])
 def test_a_damaged_record_gets_a_sentence(tmp_path, capsys, text):
     (tmp_path / "results.json").write_text(text)

@@ -33,6 +33,7 @@ def test_a_recipe_is_rescaled_as_a_whole():
     longer = load_recipe("cifar-paper").rescaled(128_000)
     assert longer.schedule.milestones == (64_000, 96_000)
     assert load_recipe("cifar-paper").rescaled(4).schedule.milestones == (2, 3)
+    assert load_recipe("cifar-paper").rescaled(1).schedule.milestones == ()
 
 
 def test_a_toml_file_changes_fields_of_its_base(tmp_path):

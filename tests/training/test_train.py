@@ -212,6 +212,12 @@ def test_weights_can_be_the_best_on_val(tiny_data, tmp_path):
     assert done.result["val_error"] == min(row["val_error"] for row in rows(tmp_path) if "val_error" in row)
 
 
+def test_choosing_on_val_without_val_images_is_refused(tiny_data, tmp_path):
+    recipe = replace(RECIPE, monitoring=replace(RECIPE.monitoring, weights="best-on-val"))
+    with pytest.raises(RecipeError, match="needs val images"):
+        train("resnet8", tiny_data(val=False), recipe=recipe, run_dir=tmp_path)
+
+
 def test_precise_batch_norm_replaces_the_moving_averages(tiny_data, tmp_path):
     precise = replace(RECIPE, monitoring=replace(RECIPE.monitoring, precise_bn_images=40))
     train("resnet8", tiny_data(), recipe=RECIPE, run_dir=tmp_path / "moving")

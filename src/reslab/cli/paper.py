@@ -1,19 +1,22 @@
 """`reslab paper`."""
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.table import Table
 
 from reslab.cli.arguments import OptionalCount, OptionalPath, OptionalText, output_console, parse, print_json
+from reslab.data import absolute_spec
+from reslab.environment import available_cores
 from reslab.errors import ReslabError
+from reslab.files.atomic import write_json
+from reslab.files.records import read_record
 from reslab.paper.engine import Training, run_trainings
 from reslab.paper.experiments import EXPERIMENTS, Experiment, find_experiment
 from reslab.runs import Run
@@ -100,8 +103,10 @@ Interrupted, the same command goes on where it stopped. The defaults take two mi
         if value is not None and not 1 <= value <= 1000:
             raise ReslabError(f"--{name} must be between 1 and 1000, not {value}.")
     trainings = _plan(experiment, asked)
-    cores = os.cpu_count() or 1
-    stopped_by = run_trainings([training for _, training in trainings], asked.jobs or min(cores, len(trainings)))
+    folder = trainings[0][1].run.folder.parent.parent
+    _check_plan(folder, {"experiment": experiment.name, "arguments": list(trainings[0][1].arguments[1:-2])})
+    jobs = asked.jobs or min(available_cores(), len(trainings))
+    stopped_by = run_trainings([training for _, training in trainings], jobs)
     if stopped_by is not None:
         command = shlex.join(["reslab", "paper", "run", *arguments])
         print(f"Stopped by {stopped_by}, and saved; go on with: {command}", file=sys.stderr)
@@ -109,7 +114,6 @@ Interrupted, the same command goes on where it stopped. The defaults take two mi
 
     from reslab.paper.results import collect_results, write_results
 
-    folder = trainings[0][1].run.folder.parent.parent
     write_results(folder, collect_results(experiment, [(network, training.run) for network, training in trainings]))
     return _show(folder, asked.json)
 
@@ -121,11 +125,19 @@ def _plan(experiment: Experiment, asked: RunArguments) -> list[tuple[str, Traini
     iterations = asked.iterations or recipe.schedule.iterations
     if iterations < 20:
         raise ReslabError(f"--iterations must be at least 20, not {iterations}: the errors at the end need some rows.")
-    data_name = Path(asked.data).resolve().name if Path(asked.data).is_dir() else asked.data
+    data_name = Path(absolute_spec(asked.data)).name
     folder = asked.out or Path("paper", f"{experiment.name}-{data_name}-{recipe.name}-{iterations}")
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     jobs = asked.jobs or min(cores, len(experiment.models) * asked.seeds)
-    arguments = ["--data", asked.data, "--recipe", recipe_name, "--iterations", str(iterations), "--test-curve"]
+    arguments = [
+        "--data",
+        absolute_spec(asked.data),
+        "--recipe",
+        recipe_name,
+        "--iterations",
+        str(iterations),
+        "--test-curve",
+    ]
     arguments += ["--hardware.threads", str(asked.threads or max(1, cores // jobs))]
     if asked.data_dir:
         arguments += ["--data-dir", str(asked.data_dir)]
@@ -143,6 +155,17 @@ def _plan(experiment: Experiment, asked: RunArguments) -> list[tuple[str, Traini
         for seed in range(asked.seeds)
         for network in depths
     ]
+
+
+def _check_plan(folder: Path, plan: dict[str, Any]) -> None:
+    """Refuses to mix trainings of two settings in one folder; more seeds are no other setting."""
+    path = folder / "plan.json"
+    if path.exists():
+        recorded = read_record(path, schema_version=None, error=ReslabError, if_missing="")
+        if recorded != plan:
+            settings = shlex.join(map(str, recorded.get("arguments", [])))
+            raise ReslabError(f"{folder} holds other settings ({settings}); choose another --out, or remove it.")
+    write_json(path, plan)
 
 
 def _report(arguments: Sequence[str]) -> int:

@@ -6,9 +6,14 @@ from pathlib import Path
 from reslab.data.dataset import ImageData, Role, Split
 from reslab.errors import DataError
 
-__all__ = ["NAMED_DATA", "ImageData", "Role", "Split", "load_data"]
+__all__ = ["NAMED_DATA", "ImageData", "Role", "Split", "absolute_spec", "load_data"]
 
 NAMED_DATA = ("digits", "fashion-mnist", "cifar10", "cifar100")
+
+
+def absolute_spec(spec: str | Path) -> str:
+    """A data set's name as it is, and a folder's path from the root, so that it is found from anywhere."""
+    return str(spec) if spec in NAMED_DATA else str(Path(spec).resolve())
 
 
 def load_data(

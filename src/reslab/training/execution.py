@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from reslab.analysis.complexity import count_macs
+from reslab.environment import available_cores
 from reslab.errors import CheckpointError, RecipeError
 from reslab.models.spec import NetSpec
 from reslab.training.recipe import Recipe
@@ -80,7 +81,7 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
         reasons.append(f"device {device}: the fastest here")
     elif not _device_exists(device):
         raise RecipeError(f"hardware.device={device} is not on this machine; use auto or cpu.")
-    threads = hardware.threads or _num_cores()
+    threads = hardware.threads or available_cores()
     channels_last = hardware.channels_last != "off"
     if hardware.channels_last == "auto":
         reasons.append("channels last: faster for these convolutions")
@@ -119,9 +120,3 @@ def _device_exists(device: str) -> bool:
     except (RuntimeError, AssertionError, ImportError):  # torch's ways to say no, by version and device
         return False
     return True
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -38,13 +38,15 @@ def finish_run(
         model.load_state_dict(load_checkpoint(run.checkpoints / BEST_NAME)["model"])
     if num_images := recipe.monitoring.precise_bn_images:
         train = data.split("train")
-        # Images of every class: a folder's come class by class, and statistics need a mixture in each batch.
+        # Images of every class, since a folder's come class by class; and full batches, which weigh the same.
+        batch_size = min(recipe.data.batch_size, num_images, len(train))
+        num_images = min(num_images, len(train)) // batch_size * batch_size
         chosen = np.random.default_rng(0).permutation(len(train))[:num_images]
         sample = Split(train.images[chosen], train.labels[chosen])
         device = next(model.parameters()).device
         precise_batch_norm(
             model,
-            (images.to(device) for images, _ in evaluation_batches(sample, normalization, recipe.data.batch_size)),
+            (images.to(device) for images, _ in evaluation_batches(sample, normalization, batch_size)),
         )
     rows = run.rows()
     errors = {

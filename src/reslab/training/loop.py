@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reslab.data import ImageData, load_data
+from reslab.data import ImageData, absolute_spec, load_data
 from reslab.data.batches import TrainingBatches
 from reslab.data.normalization import Normalization
 from reslab.environment import describe_environment
-from reslab.errors import CheckpointError, DivergenceError, ModelError
+from reslab.errors import CheckpointError, DivergenceError, ModelError, RecipeError
 from reslab.evaluation import evaluate
 from reslab.models import NetSpec, parse_model, spell
 from reslab.models.resnet import ResNet
@@ -104,6 +104,11 @@ def train(
     with run.lock(), stop:
         images = data if isinstance(data, ImageData) else load_data(data, data_dir=data_dir, progress=progress)
         images = images.hold_out(recipe.data.val_images)
+        if recipe.monitoring.weights == "best-on-val" and "val" not in images.splits:
+            raise RecipeError(
+                f"monitoring.weights=best-on-val needs val images, and {images.name} has none; hold some out with "
+                "--data.val-images."
+            )
         spec = _fitting_spec(model, images)
         asked = {
             "model": spell(spec),
@@ -119,11 +124,10 @@ def train(
             execution = Execution.from_dict(run.record["execution"])
         else:
             execution = choose_execution(recipe, spec, images.image_shape[:2])
-            spelled = str(data) if not isinstance(data, ImageData) else data.name
             run.start(
                 {
                     **asked,
-                    "data_spec": spelled,
+                    "data_spec": _data_spec(data),
                     "classes": list(images.classes),
                     "execution": execution.to_dict(),
                     "environment": describe_environment(),
@@ -286,6 +290,10 @@ class Trainer:
         newest = newest_checkpoint(self.run.checkpoints)
         kept = f"the last good checkpoint is {newest}" if newest else "no checkpoint was due before that"
         return DivergenceError(f"training diverged: {error}; {kept}. Try a lower --optimizer.learning-rate.")
+
+
+def _data_spec(data: str | Path | ImageData) -> str:
+    return data.name if isinstance(data, ImageData) else absolute_spec(data)
 
 
 def _fitting_spec(model: str | NetSpec, data: ImageData) -> NetSpec:

@@ -175,7 +175,9 @@ class Recipe:
             eval_every=max(1, round(self.monitoring.eval_every * shrink), iterations // 10),
             checkpoint_every=min(self.monitoring.checkpoint_every, max(1, iterations // 10)),
         )
-        schedule = replace(old, iterations=iterations, milestones=tuple(sorted({max(1, item) for item in milestones})))
+        schedule = replace(
+            old, iterations=iterations, milestones=tuple(sorted({item for item in milestones if 0 < item < iterations}))
+        )
         return replace(self, schedule=schedule, monitoring=monitoring)
 
     def to_dict(self) -> dict[str, Any]:
