@@ -13,6 +13,8 @@ import pytest
 
 from reslab.cli.main import main
 
+pytestmark = pytest.mark.timeout(400)  # the first test waits for four trainings
+
 
 def command(out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "reslab", "paper", "run", "fig1", "--iterations", "20", "--out", str(out), *more]
