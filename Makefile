@@ -8,10 +8,10 @@ demo: .venv/.core  ## degradation and its cure on handwritten digits, about two 
 	$(BIN)/reslab paper run fig1 --data digits --out demo
 
 test: check  ## what every change must pass
-	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: check  ## the long tests too
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .
@@ -24,11 +24,13 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 
 .venv/.core: pyproject.toml
+	@echo "Setting up .venv: once, some minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
 .venv/.dev: pyproject.toml
+	@echo "Setting up .venv for development: once, some minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@ .venv/.core
