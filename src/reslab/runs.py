@@ -9,7 +9,8 @@ curves.png
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -109,7 +110,8 @@ class Run:
         kept = [row for row in self.rows() if row["iteration"] <= iteration]
         write_text(self.metrics_path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in kept))
 
-    def lock(self, *, wait_seconds: float = 5.0) -> FileLock:
+    @contextmanager
+    def lock(self, *, wait_seconds: float = 5.0) -> Iterator[None]:
         """Held while the run is written to.
 
         Args:
@@ -124,7 +126,10 @@ class Run:
             lock.acquire(timeout=wait_seconds)
         except Timeout:
             raise CheckpointError(f"another process is writing to {self.folder}; wait for it or stop it.") from None
-        return lock
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def find_runs(folder: Path) -> Iterable[Run]:

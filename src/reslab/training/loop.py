@@ -101,29 +101,30 @@ def train(
             f"{run.folder} holds a run already; resume it with --resume, or choose another --run-dir."
         )
 
+    images = data if isinstance(data, ImageData) else load_data(data, data_dir=data_dir, progress=progress)
+    images = images.hold_out(recipe.data.val_images)
+    if recipe.monitoring.weights == "best-on-val" and "val" not in images.splits:
+        raise RecipeError(
+            f"monitoring.weights=best-on-val needs val images, and {images.name} has none; hold some out with "
+            "--data.val-images."
+        )
+    spec = _fitting_spec(model, images)
+    asked = {
+        "model": spell(spec),
+        "net": spec.to_dict(),
+        "data": images.describe(),
+        "recipe": recipe.to_dict(),
+        "seed": seed,
+        "weights": str(weights) if weights else None,
+        "test_curve": test_curve,
+    }
+    chosen = choose_execution(recipe, spec, images.image_shape[:2])
     with run.lock(), stop:
-        images = data if isinstance(data, ImageData) else load_data(data, data_dir=data_dir, progress=progress)
-        images = images.hold_out(recipe.data.val_images)
-        if recipe.monitoring.weights == "best-on-val" and "val" not in images.splits:
-            raise RecipeError(
-                f"monitoring.weights=best-on-val needs val images, and {images.name} has none; hold some out with "
-                "--data.val-images."
-            )
-        spec = _fitting_spec(model, images)
-        asked = {
-            "model": spell(spec),
-            "net": spec.to_dict(),
-            "data": images.describe(),
-            "recipe": recipe.to_dict(),
-            "seed": seed,
-            "weights": str(weights) if weights else None,
-            "test_curve": test_curve,
-        }
         if run.exists:
             _check_same(asked, run)
             execution = Execution.from_dict(run.record["execution"])
         else:
-            execution = choose_execution(recipe, spec, images.image_shape[:2])
+            execution = chosen
             run.start(
                 {
                     **asked,
