@@ -66,6 +66,13 @@ def chromium_path() -> str:
 
 
 @pytest.fixture
+def compiler() -> None:
+    """Skips a test where torch.compile has no C++ compiler to call."""
+    if not any(map(shutil.which, ("g++", "clang++"))):
+        absent("a C++ compiler")
+
+
+@pytest.fixture
 def tiny_data() -> Callable[..., ImageData]:
     """Makes a data set of a few random images."""
 

@@ -14,7 +14,7 @@ def on_cpu(recipe, **hardware):
     return replace(recipe, hardware=HardwareRecipe(device="cpu", **hardware))
 
 
-def test_short_runs_do_not_wait_for_a_compiler_and_long_ones_do():
+def test_short_runs_do_not_wait_for_a_compiler_and_long_ones_do(compiler):
     short = on_cpu(load_recipe("digits-quick"), threads=1)
     long = on_cpu(load_recipe("cifar-paper"), threads=2)
     assert not choose_execution(short, parse_model("resnet56[in_channels=1]"), (16, 16)).compiled

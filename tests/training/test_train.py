@@ -123,7 +123,7 @@ def test_the_warm_up_survives_a_stop(tiny_data, tmp_path):
     assert same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_the_compiled_step_learns_like_the_eager_one_and_resumes_bitwise(tiny_data, tmp_path):
+def test_the_compiled_step_learns_like_the_eager_one_and_resumes_bitwise(compiler, tiny_data, tmp_path):
     compiled = replace(RECIPE, hardware=replace(RECIPE.hardware, compile="on"))
     train("resnet8", tiny_data(), recipe=RECIPE, run_dir=tmp_path / "eager")
     train("resnet8", tiny_data(), recipe=compiled, run_dir=tmp_path / "compiled")
