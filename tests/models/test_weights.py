@@ -62,7 +62,7 @@ def test_the_akamaster_net_matches_key_by_key(shared):
     [
         (lambda state: state.pop("fc.bias"), r"1 missing \(fc.bias\)"),
         (lambda state: state.update(extra=torch.ones(1)), r"1 unexpected \(extra\)"),
-        (lambda state: state.update({"fc.weight": torch.ones(3, 64)}), "fc.weight is 3x64 in the file and 10x64"),
+        (lambda state: state.update({"fc.weight": torch.ones(10, 3)}), "fc.weight is 10x3 in the file and 10x64"),
         (lambda state: state["fc.bias"].fill_(float("nan")), "NaN or infinite values in fc.bias"),
     ],
 )

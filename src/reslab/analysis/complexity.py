@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from reslab.errors import ModelError
-from reslab.models.resnet import ResNet
+from reslab.models.build import build
 from reslab.models.spec import NetSpec
 
 __all__ = ["Layer", "Summary", "count_macs", "summarize"]
@@ -114,7 +114,7 @@ def summarize(spec: NetSpec, image_size: tuple[int, int], batch_size: int = 1) -
         ModelError: the images are too small for the network.
     """
     with torch.device("meta"):
-        model = ResNet(spec)
+        model = build(spec)
     layers: list[Layer | None] = []
 
     def enter(name: str) -> Any:

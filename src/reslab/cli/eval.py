@@ -138,7 +138,7 @@ def _trained_file(asked: Arguments, data: "ImageData") -> "Trained":
     channels = data.image_shape[2]
     defaults = {"num_classes": data.num_classes, "in_channels": channels}
     model = create_model(parse_model(asked.model, asked.net.overrides(), defaults))
-    load_weights(model, asked.weights)
+    load_weights(model, asked.weights, replace_head=False)
     normalization = Normalization.per_channel(
         parse_numbers(asked.mean, "--mean"), parse_numbers(asked.std or "1", "--std"), channels
     )

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from reslab.files.locations import cache_folder
+
 __all__ = ["download_folder", "find_first"]
 
 _SYSTEM_FOLDERS = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))
@@ -12,7 +14,7 @@ def search_folders(data_dir: Path | None) -> list[Path]:
     """Where to look, in order: the folder asked for, $RESLAB_DATA, the system's places, earlier downloads."""
     asked = [data_dir] if data_dir else []
     named = [Path(folder)] if (folder := os.environ.get("RESLAB_DATA")) else []
-    return [*asked, *named, *_SYSTEM_FOLDERS, _cache_folder()]
+    return [*asked, *named, *_SYSTEM_FOLDERS, cache_folder("data")]
 
 
 def find_first(data_dir: Path | None, names: tuple[str, ...]) -> Path | None:
@@ -29,9 +31,4 @@ def download_folder(data_dir: Path | None) -> Path:
     if data_dir:
         return data_dir
     named = os.environ.get("RESLAB_DATA")
-    return Path(named) if named else _cache_folder()
-
-
-def _cache_folder() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "reslab" / "data"
+    return Path(named) if named else cache_folder("data")

@@ -10,7 +10,8 @@ from safetensors.numpy import load_file
 from reslab.data.dataset import ImageData
 from reslab.data.normalization import Normalization
 from reslab.errors import DataError, WeightsError
-from reslab.models.resnet import ResNet
+from reslab.models.build import build
+from reslab.models.features import FeatureNetwork
 from reslab.models.spec import NetSpec
 from reslab.models.weights import NORMALIZATION_NAME, WEIGHTS_NAME, load_weights, read_card
 
@@ -28,7 +29,7 @@ class Trained:
         sha256: of the weight file.
     """
 
-    model: ResNet
+    model: FeatureNetwork
     normalization: Normalization
     classes: tuple[str, ...] | None
     sha256: str
@@ -61,8 +62,8 @@ def load_trained(folder: Path) -> Trained:
         classes = tuple(card["classes"])
     except (KeyError, TypeError) as error:
         raise WeightsError(f"the card in {folder} lacks {error}.") from None
-    model = ResNet(spec)
-    load_weights(model, folder / WEIGHTS_NAME)
+    model = build(spec)
+    load_weights(model, folder / WEIGHTS_NAME, replace_head=False)
     return Trained(model, normalization, classes, card["sha256"])
 
 

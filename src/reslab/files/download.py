@@ -22,6 +22,7 @@ __all__ = ["Resource", "fetch"]
 _ATTEMPTS = 4
 _TIMEOUT_SECONDS = 30.0
 _CHUNK = 1 << 18
+_MOST_BYTES = 4 << 30  # of a file whose size is not published
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,13 @@ class Resource:
 
     Args:
         url: of the file; `$RESLAB_MIRROR`, where set, takes the place of everything before the file's name.
-        digest: `algorithm:hex`, e.g. `md5:c58f...`.
-        size: in bytes, where it is published; a longer answer is cut off.
+        digest: `algorithm:hex`, e.g. `md5:c58f...`; of the hexadecimal digits, as many as are published.
+        size: in bytes; a longer answer is cut off. None where it is not published: then the server's word counts.
     """
 
     url: str
     digest: str
-    size: int
+    size: int | None = None
 
     @property
     def name(self) -> str:
@@ -52,7 +53,7 @@ class Resource:
     def is_whole(self, path: Path) -> bool:
         """Whether the file at `path` has the right content."""
         algorithm, _, digest = self.digest.partition(":")
-        return path.is_file() and file_digest(path, algorithm) == digest
+        return path.is_file() and file_digest(path, algorithm).startswith(digest)
 
 
 def fetch(resource: Resource, folder: Path, *, progress: bool = True, retry_seconds: float = 1.0) -> Path:
@@ -105,28 +106,31 @@ def _transfer_with_retries(resource: Resource, partial: Path, progress: bool, re
             if attempt:
                 time.sleep(retry_seconds * 2 ** (attempt - 1))
             try:
-                _transfer(resource, partial, lambda done: bar.update(task, completed=done))
+                size = _transfer(resource, partial, lambda done, size: bar.update(task, completed=done, total=size))
             except urllib.error.HTTPError as error:
                 problem = f"the server answers {error.code} {error.reason}"
                 error.close()
-                if error.code == 416:  # our part is longer than the server's file, so it is another file's
+                if error.code == 416:  # our part is as long as the server's file, or longer and so another file's
+                    if resource.is_whole(partial):
+                        return ""
                     partial.unlink(missing_ok=True)
                 elif error.code < 500 and error.code != 429:
                     return problem
             except (OSError, HTTPException) as error:
                 problem = str(getattr(error, "reason", error)) or type(error).__name__
             else:
-                if partial.stat().st_size == resource.size:
+                if partial.stat().st_size == size:
                     return ""
-                problem = f"the server sent {partial.stat().st_size:,} of {resource.size:,} bytes"
+                problem = f"the server sent {partial.stat().st_size:,} of {size:,} bytes"
     return problem
 
 
-def _transfer(resource: Resource, partial: Path, report: Callable[[int], object]) -> None:
+def _transfer(resource: Resource, partial: Path, report: Callable[[int, int], object]) -> int:
+    """Appends to the partial file what is missing; returns how long the whole file is."""
     start = partial.stat().st_size if partial.exists() else 0
     if start == resource.size:
-        return
-    if start > resource.size:  # another file's
+        return start
+    if resource.size is not None and start > resource.size:  # another file's
         start = 0
     request = urllib.request.Request(resource.address, headers={"User-Agent": "reslab"})
     if start:
@@ -134,10 +138,17 @@ def _transfer(resource: Resource, partial: Path, report: Callable[[int], object]
     with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
         if start and response.status != 206:  # the server ignores ranges and sends the whole file
             start = 0
+        size = resource.size
+        if size is None:
+            stated = response.headers.get("Content-Length", "")
+            size = start + int(stated) if stated.isdecimal() else _MOST_BYTES
+            if size > _MOST_BYTES:
+                raise OSError(f"the server offers {size:,} bytes, more than any file of weights has")
         with partial.open("ab" if start else "wb") as stream:
             done = start
-            report(done)
-            while done < resource.size and (chunk := response.read(min(_CHUNK, resource.size - done))):
+            report(done, size)
+            while done < size and (chunk := response.read(min(_CHUNK, size - done))):
                 stream.write(chunk)
                 done += len(chunk)
-                report(done)
+                report(done, size)
+        return done if resource.size is None and not stated.isdecimal() else size

@@ -1,5 +1,8 @@
 """Weights on disk: reading what others wrote, loading all of it or nothing, and saving it with a card."""
 
+import hashlib
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +13,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from reslab.errors import WeightsError
+from reslab.errors import DataError, WeightsError
 from reslab.files.atomic import atomic_path, write_json
+from reslab.files.download import Resource, fetch
 from reslab.files.hashing import file_digest
+from reslab.files.locations import cache_folder
 from reslab.files.records import read_record
 from reslab.files.torch_file import DamagedFileError, load_torch_file
-from reslab.models.layouts import to_reslab_keys
+from reslab.models.layouts import LAYOUTS, fold_biases, guess_layout, plain_keys, to_reslab_keys
 
 __all__ = [
     "CARD_NAME",
     "NORMALIZATION_NAME",
     "WEIGHTS_NAME",
+    "HeadReplacedWarning",
     "LoadReport",
+    "fetch_weights",
     "load_weights",
     "read_card",
     "read_state_dict",
@@ -32,21 +39,47 @@ WEIGHTS_NAME = "weights.safetensors"
 NORMALIZATION_NAME = "normalization.safetensors"
 CARD_NAME = "card.json"
 _CARD_SCHEMA = 1
+_STATED_DIGEST = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 _WRAPPING_KEYS = ("state_dict", "model", "net")
 _OPTIONAL = "num_batches_tracked"  # a counter that old files lack, and that no forward pass of ours reads
 
 
+class HeadReplacedWarning(UserWarning):
+    """Weights were loaded but for the classifier, which is for another number of classes and starts afresh."""
+
+
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of a file's tensors: every parameter and statistic of the model was matched, or nothing loaded."""
+    """What became of a file's tensors. The body was matched tensor by tensor, or nothing was loaded.
 
-    num_matched: int
+    Args:
+        layout: whose names the file had.
+        matched: names of the model's tensors that were loaded.
+        folded: biases of convolutions that were taken into the means of batch norms.
+        replaced_head: why the classifier was left fresh; empty where it was loaded.
+    """
+
+    layout: str
+    matched: tuple[str, ...]
+    folded: tuple[str, ...] = ()
+    replaced_head: str = ""
+
+    @property
+    def num_matched(self) -> int:
+        """How many tensors were loaded."""
+        return len(self.matched)
+
+    def __str__(self) -> str:
+        folded = f", {len(self.folded)} biases taken into batch norms' means" if self.folded else ""
+        head = f"; {self.replaced_head}" if self.replaced_head else ""
+        return f"{self.num_matched} tensors loaded from {self.layout}'s names{folded}{head}"
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a `.safetensors` file or of a file that torch saved, with our names.
+    """The named tensors of a `.safetensors` file or of a file that torch saved, with the names they have there.
 
-    Nothing but tensors and plain types is unpickled.
+    Wrappings (`state_dict`, `model`, `net`) and wrappers' prefixes (`module.`, `_orig_mod.`) are taken off. Nothing but
+    tensors and plain types is unpickled.
 
     Raises:
         WeightsError: the file is missing, damaged, or holds something else.
@@ -66,27 +99,48 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path} holds other things than named tensors, e.g. {next(k for k in content if k not in state)!r}."
         )
-    return to_reslab_keys(state)
+    return plain_keys(state)
 
 
-def load_weights(model: nn.Module, source: Path | str | Mapping[str, Tensor]) -> LoadReport:
-    """Loads weights into a model: all of them, or none.
+def load_weights(
+    model: nn.Module,
+    source: Path | str | Mapping[str, Tensor],
+    layout: str = "auto",
+    *,
+    replace_head: bool = True,
+    progress: bool = False,
+) -> LoadReport:
+    """Loads weights into a model: the whole body, or nothing.
 
     Args:
         model: as `create_model` builds it.
-        source: a file, or a state dict; names of torchvision, akamaster and kuangliu are understood.
+        source: a file, its address on the network (http or https), or a state dict.
+        layout: whose names the source has; `auto` finds out. One of torchvision, timm, timm-preact, timm-vgg,
+            akamaster, kuangliu, kellerjordan, fb.
+        replace_head: leave a classifier for another number of classes as it is in the model, with a
+            `HeadReplacedWarning`, instead of refusing.
+        progress: whether to show a download's progress.
 
     Raises:
         WeightsError: the file cannot be read, or its tensors are not exactly the model's; the message says which
             are missing, unexpected or of another shape. The model is then as it was.
     """
-    given = to_reslab_keys(source) if isinstance(source, Mapping) else read_state_dict(Path(source))
+    name, given = _named_tensors(source, progress)
+    if layout != "auto" and layout not in LAYOUTS:
+        raise WeightsError(f"there is no layout {layout!r}: choose auto or one of {', '.join(LAYOUTS)}.")
+    layout = guess_layout(given) if layout == "auto" else layout
+    given = to_reslab_keys(given, layout)
     own = model.state_dict()
-    name = "the state dict" if isinstance(source, Mapping) else str(source)
+    folded = fold_biases(given, own.keys())
     missing = [key for key in own if key not in given and not key.endswith(_OPTIONAL)]
     unexpected = [key for key in given if key not in own and not key.endswith(_OPTIONAL)]
     misshapen = [key for key in own if key in given and given[key].shape != own[key].shape]
-    if missing or unexpected or misshapen:
+    replaced = ""
+    if replace_head and (head := _head_of(own)):
+        replaced = _why_head_is_replaced(head, missing, unexpected, misshapen, given, own)
+    if replaced:
+        given = {key: value for key, value in given.items() if not key.startswith(head)}
+    elif missing or unexpected or misshapen:
         problems = [_sample("missing", missing), _sample("unexpected", unexpected)]
         if misshapen:
             key = misshapen[0]
@@ -96,7 +150,71 @@ def load_weights(model: nn.Module, source: Path | str | Mapping[str, Tensor]) ->
     if bad := [key for key, value in given.items() if value.is_floating_point() and not torch.isfinite(value).all()]:
         raise WeightsError(f"{name} holds NaN or infinite values in {bad[0]}. Nothing was loaded.")
     model.load_state_dict({key: given.get(key, value) for key, value in own.items()})
-    return LoadReport(num_matched=sum(key in given for key in own))
+    if replaced:
+        warnings.warn(f"{name}: {replaced}.", HeadReplacedWarning, stacklevel=2)
+    return LoadReport(layout, tuple(key for key in own if key in given), tuple(folded), replaced)
+
+
+def _named_tensors(source: Path | str | Mapping[str, Tensor], progress: bool) -> tuple[str, dict[str, Tensor]]:
+    """What to call a source in messages, and its tensors."""
+    if isinstance(source, Mapping):
+        return "the state dict", plain_keys(source)
+    if str(source).startswith(("http://", "https://")):
+        path = fetch_weights(str(source), progress=progress)
+        return str(source), read_state_dict(path)
+    return str(source), read_state_dict(Path(source))
+
+
+def fetch_weights(url: str, *, digest: str = "", progress: bool = False) -> Path:
+    """Downloads a file of weights into the user's cache, unless it is there.
+
+    Args:
+        url: of the file. A name that ends like `-f37072fd.pth` states the beginning of the file's sha256, which is
+            then checked.
+        digest: beginning of its sha256, where the name does not say.
+        progress: whether to show a progress bar.
+
+    Raises:
+        WeightsError: the server cannot be reached, or sends another content than expected.
+    """
+    if not digest and (match := _STATED_DIGEST.search(url)):
+        digest = match[1]
+    folder = cache_folder("weights")
+    if not digest:  # then only the address tells two files of one name apart
+        folder /= hashlib.sha256(url.encode()).hexdigest()[:16]
+    try:
+        return fetch(Resource(url, f"sha256:{digest}"), folder, progress=progress)
+    except DataError as error:
+        raise WeightsError(str(error)) from None
+
+
+def _head_of(own: Mapping[str, Tensor]) -> str:
+    """The beginning of the names of the classifier's tensors; of a network without one, of what it would have."""
+    if any(key.startswith("classifier.") for key in own):
+        return "classifier.6."
+    return "fc."
+
+
+def _why_head_is_replaced(
+    head: str,
+    missing: list[str],
+    unexpected: list[str],
+    misshapen: list[str],
+    given: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+) -> str:
+    """A sentence, if all that does not match is a classifier for another number of classes; else nothing."""
+    different = [*missing, *unexpected, *misshapen]
+    weight = f"{head}weight"
+    if not different or not all(key.startswith(head) for key in different):
+        return ""
+    ours, theirs = own.get(weight), given.get(weight)
+    if ours is None or theirs is None:
+        had, has = "has no classifier", "the model's starts afresh"
+        return f"the file {had}; {has}" if theirs is None else "the model has no classifier; the file's was left out"
+    if ours.shape[1:] != theirs.shape[1:] or len(ours) == len(theirs):
+        return ""
+    return f"the classifier starts afresh: {len(theirs)} classes in the file, {len(ours)} in the model"
 
 
 def save_weights(model: nn.Module, folder: Path, card: Mapping[str, Any]) -> None:

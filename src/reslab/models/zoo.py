@@ -65,18 +65,66 @@ def cifar_resnet(n: int, **overrides: Any) -> NetSpec:
     return apply_overrides(NetSpec(blocks=(n, n, n)), overrides)
 
 
+_FOUR_STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+_VGG_CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+_PREACT = "arXiv 1603.05027"
+
+
+def _imagenet(depth: int, **overrides: Any) -> NetSpec:
+    """Table 1's net of this depth, with the defaults of torchvision."""
+    spec = NetSpec(
+        blocks=_FOUR_STAGES[depth],
+        block="bottleneck" if depth >= 50 else "basic",
+        widths=(64, 128, 256, 512),
+        shortcut="B",
+        stem="imagenet",
+        num_classes=1000,
+    )
+    return replace(spec, **overrides)
+
+
+def _vgg(depth: int, **overrides: Any) -> NetSpec:
+    widths = (64, 128, 256, 512, 512)
+    return NetSpec(
+        family="vgg",
+        blocks=_VGG_CONVOLUTIONS[depth],
+        widths=widths,
+        shortcut="none",
+        stem="imagenet",
+        conv_bias=True,
+        dropout=0.5,
+        num_classes=1000,
+        **{"norm": "none", **overrides},
+    )
+
+
 def _register_all() -> None:
     for depth in (20, 32, 44, 56, 110, 1202):
         register(f"resnet{depth}", "Sec. 4.2, Table 6", cifar_resnet((depth - 2) // 6))
     for depth in (20, 32, 44, 56, 110):
         register(f"plain{depth}", "Sec. 4.2, Fig. 6", cifar_resnet((depth - 2) // 6, shortcut="none"))
-    imagenet = NetSpec(blocks=(2, 2, 2, 2), widths=(64, 128, 256, 512), shortcut="B", stem="imagenet", num_classes=1000)
-    for depth, blocks in ((18, (2, 2, 2, 2)), (34, (3, 4, 6, 3))):
-        register(f"resnet{depth}", "Table 1", replace(imagenet, blocks=blocks))
-    for depth, blocks in ((50, (3, 4, 6, 3)), (101, (3, 4, 23, 3)), (152, (3, 8, 36, 3))):
-        register(f"resnet{depth}", "Table 1", replace(imagenet, blocks=blocks, block="bottleneck"))
-    for depth, blocks in ((18, (2, 2, 2, 2)), (34, (3, 4, 6, 3))):
-        register(f"plain{depth}", "Table 1, Table 2", replace(imagenet, blocks=blocks, shortcut="none"))
+    for depth in _FOUR_STAGES:
+        register(f"resnet{depth}", "Table 1", _imagenet(depth))
+    for depth in (18, 34):
+        register(f"plain{depth}", "Table 1, Table 2", _imagenet(depth, shortcut="none"))
+    for depth, groups, width in ((50, 32, 4), (101, 32, 8), (101, 64, 4)):
+        spec = _imagenet(depth, groups=groups, width_per_group=width)
+        register(f"resnext{depth}_{groups}x{width}d", "arXiv 1611.05431", spec)
+    for depth in (50, 101):
+        register(f"wide_resnet{depth}_2", "arXiv 1605.07146", _imagenet(depth, width_per_group=128))
+    for depth in _FOUR_STAGES:
+        spec = _imagenet(depth, order="pre", projection_norm=False)
+        register(f"preact_resnet{depth}", _PREACT, spec)
+    register("preact_resnet110", f"{_PREACT}, Table 2", cifar_resnet(18, order="pre"))
+    for depth in (164, 1001):  # 9n + 2 layers in bottlenecks
+        n = (depth - 2) // 9
+        spec = cifar_resnet(n, block="bottleneck", order="pre", shortcut="B", projection_norm=False)
+        register(f"preact_resnet{depth}", f"{_PREACT}, Table 4", spec)
+    keller_jordan = cifar_resnet(5, conv_bias=True, branch_dropout=0.5)
+    register("keller_jordan32", "KellerJordan/ResNet-PyTorch-CIFAR10", keller_jordan)
+    for depth in _VGG_CONVOLUTIONS:
+        register(f"vgg{depth}", "arXiv 1409.1556", _vgg(depth))
+        register(f"vgg{depth}_bn", "torchvision", _vgg(depth, norm="batch"))
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -195,17 +243,24 @@ def _parse_flag(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
 
+def _parse_flags(text: str) -> tuple[bool, ...]:
+    return tuple(_parse_flag(part) for part in text.split("-")) if text else ()
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "blocks": _parse_counts,
     "widths": _parse_counts,
-    "num_classes": int,
-    "in_channels": int,
-    "zero_init_residual": _parse_flag,
+    "replace_stride_with_dilation": _parse_flags,
+    **dict.fromkeys(("num_classes", "in_channels", "groups", "width_per_group", "squeeze_excitation"), int),
+    **dict.fromkeys(("dropout", "branch_dropout", "stochastic_depth", "gate_bias"), float),
+    **dict.fromkeys(("zero_init_residual", "projection_norm", "projection_pool", "conv_bias"), _parse_flag),
 }
 _FORMS: dict[Callable[[str], Any], str] = {
     _parse_counts: "numbers joined by dashes, as in 3-4-6-3",
     int: "a whole number",
+    float: "a number",
     _parse_flag: "true or false",
+    _parse_flags: "true or false for each stage after the first, joined by dashes",
 }
 
 
@@ -221,7 +276,7 @@ def _parse_value(name: str, text: str) -> Any:
 
 def _format_value(value: object) -> str:
     if isinstance(value, tuple):
-        return "-".join(map(str, value))
+        return "-".join(map(_format_value, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

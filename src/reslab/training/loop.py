@@ -1,5 +1,6 @@
 """Training, from top to bottom: set up or resume, the loop, the end."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from reslab.environment import describe_environment
 from reslab.errors import CheckpointError, DivergenceError, ModelError, RecipeError
 from reslab.evaluation import evaluate
 from reslab.models import NetSpec, parse_model, spell
-from reslab.models.resnet import ResNet
-from reslab.models.weights import load_weights
+from reslab.models.build import build
+from reslab.models.weights import HeadReplacedWarning, LoadReport, load_weights
 from reslab.runs import Run
 from reslab.training.checkpoint import load_checkpoint, newest_checkpoint, save_best, save_checkpoint
 from reslab.training.execution import Execution, choose_execution
@@ -27,7 +28,7 @@ from reslab.training.optimizer import make_optimizer
 from reslab.training.progress import TrainingProgress
 from reslab.training.recipe import Recipe, load_recipe, recipe_from_dict
 from reslab.training.schedule import WarmUp, learning_rate
-from reslab.training.state import Meter, TrainingState
+from reslab.training.state import Meter, TrainingState, step_seed
 from reslab.training.stopping import StopAfter, StopRequests
 
 __all__ = ["TrainResult", "train"]
@@ -141,8 +142,9 @@ def train(
         if execution.device == "cpu":
             keep_freed_memory()
         try:
-            trainer = Trainer(run, spec, images, recipe, seed, execution, weights, test_curve, progress)
-            return trainer.run_until(stop)
+            with torch.random.fork_rng(devices=[]):
+                trainer = Trainer(run, spec, images, recipe, seed, execution, weights, test_curve, progress)
+                return trainer.run_until(stop)
         finally:
             torch.set_num_threads(threads)
 
@@ -162,7 +164,7 @@ class Trainer:
         test_curve: bool,
         progress: bool,
     ) -> None:
-        self.run, self.data, self.recipe, self.execution = run, data, recipe, execution
+        self.run, self.data, self.recipe, self.execution, self.seed = run, data, recipe, execution, seed
         self.test_curve, self.progress = test_curve, progress
         split = data.split("train")
         self.normalization = Normalization.measure(split.images, recipe.data.normalization)
@@ -175,11 +177,13 @@ class Trainer:
             pad_with=recipe.data.pad_with,
             flip=recipe.data.flip,
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = ResNet(spec)
+        torch.manual_seed(seed)
+        model = build(spec)
+        self.loaded: LoadReport | None = None
         if weights:
-            load_weights(model, weights)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so
+                self.loaded = load_weights(model, weights)
         layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         model = model.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
         self.state = TrainingState(model, make_optimizer(model, recipe.optimizer), WarmUp(recipe, spec.depth), Meter())
@@ -212,6 +216,8 @@ class Trainer:
         with TrainingProgress(self.run.record["model"], total, state.iteration, self.progress) as progress:
             if state.iteration:
                 progress.say(f"Resuming {self.run.folder} at iteration {state.iteration}.")
+            elif self.loaded:
+                progress.say(f"{self.loaded}.")
             for reason in self.execution.reasons if not state.iteration else ():
                 progress.say(f"  {reason}")
             state.model.train()
@@ -242,6 +248,8 @@ class Trainer:
         labels = labels.to(self.execution.device, non_blocking=True)
         if not self.execution.channels_last:
             images = images.contiguous()
+        if self.state.model.spec.is_random:  # dropout and stochastic depth, as a function of seed and iteration
+            torch.manual_seed(step_seed(self.seed, state.iteration))
         loss, num_wrong = self.step(images, labels)
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
@@ -318,6 +326,8 @@ def _check_same(asked: dict[str, Any], run: Run) -> None:
         recorded = run.record.get(name)
         if name == "recipe":
             recorded = recipe_from_dict(recorded or {}).to_dict()
+        if name == "net":  # written before some fields were there, it means their defaults
+            recorded = NetSpec.from_dict(recorded).to_dict()
         if value != recorded:
             difference = _first_difference(name, value, recorded)
             raise CheckpointError(f"{run.folder} cannot be resumed so: {difference}. Start another run for that.")

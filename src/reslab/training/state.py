@@ -1,5 +1,6 @@
 """Everything that changes while a network is trained, as one thing that a checkpoint holds."""
 
+import hashlib
 import math
 import time
 from dataclasses import dataclass
@@ -9,10 +10,16 @@ import torch
 from torch import Tensor
 
 from reslab.errors import DivergenceError
-from reslab.models.resnet import ResNet
+from reslab.models.features import FeatureNetwork
 from reslab.training.schedule import WarmUp
 
-__all__ = ["Meter", "TrainingState"]
+__all__ = ["Meter", "TrainingState", "step_seed"]
+
+
+def step_seed(seed: int, iteration: int) -> int:
+    """Seed of an iteration's dropout and stochastic depth: a hash of both, so that a resume needs no generator."""
+    digest = hashlib.sha256(f"{seed} {iteration}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
 
 
 class Meter:
@@ -98,7 +105,7 @@ class TrainingState:
         seconds: of training so far, without evaluations, over all parts of the run.
     """
 
-    model: ResNet
+    model: FeatureNetwork
     optimizer: torch.optim.Optimizer
     warmup: WarmUp
     meter: Meter

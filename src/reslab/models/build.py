@@ -1,0 +1,13 @@
+"""From a description to a network."""
+
+from reslab.models.features import FeatureNetwork
+from reslab.models.resnet import ResNet
+from reslab.models.spec import NetSpec
+from reslab.models.vgg import VGG
+
+__all__ = ["build"]
+
+
+def build(spec: NetSpec) -> FeatureNetwork:
+    """The network that a description stands for, with fresh weights from torch's global generator."""
+    return VGG(spec) if spec.family == "vgg" else ResNet(spec)
