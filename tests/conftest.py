@@ -1,8 +1,11 @@
 """What all tests share: where real data lie, seeds, and small data sets."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,72 @@ import torch
 from reslab.data import ImageData, Split, load_data
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the server's `respond` says."""
+
+    server: "Server"
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        with self.server.lock:
+            self.server.ranges.append(self.headers["Range"])
+            self.server.paths.append(self.path)
+            number = len(self.server.ranges)
+        with contextlib.suppress(ConnectionError):
+            self.server.respond(self, number)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    @property
+    def start(self) -> int:
+        asked = self.headers["Range"]
+        return int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+
+    def answer(self, body: bytes, *, status: int = 200, announced: int | None = None) -> None:
+        """Sends a body; a connection that ends before the announced length is a broken one."""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if announced is None else announced))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def answer_range(self, content: bytes) -> None:
+        self.answer(content[self.start :], status=206 if self.headers["Range"] else 200)
+
+
+class Server(ThreadingHTTPServer):
+    """Answers with a function of the handler and the request's number, from 1; remembers what was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.ranges: list[str | None] = []
+        self.paths: list[str] = []
+        self.lock = threading.Lock()
+        self.closing = threading.Event()
+        self.respond: Callable[[Handler, int], None] = lambda handler, _: handler.answer(b"", status=404)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server on loopback; tests say how it answers."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("RESLAB_MIRROR", raising=False)
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.closing.set()
+        server.shutdown()
+        thread.join()
 
 
 def absent(what: str) -> None:

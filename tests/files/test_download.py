@@ -6,10 +6,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,70 +19,15 @@ from reslab.files.download import Resource, fetch
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 HALF = len(CONTENT) // 2
-Respond = Callable[["Handler", int], None]
 
 
-class Handler(BaseHTTPRequestHandler):
-    server: "Server"
-
-    def do_GET(self) -> None:
-        with self.server.lock:
-            self.server.ranges.append(self.headers["Range"])
-            self.server.paths.append(self.path)
-            number = len(self.server.ranges)
-        with contextlib.suppress(ConnectionError):
-            self.server.respond(self, number)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    @property
-    def start(self) -> int:
-        asked = self.headers["Range"]
-        return int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-
-    def answer(self, body: bytes, *, status: int = 200, announced: int | None = None) -> None:
-        """Sends a body; a connection that ends before the announced length is a broken one."""
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if announced is None else announced))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def answer_range(self, content: bytes) -> None:
-        self.answer(content[self.start :], status=206 if self.headers["Range"] else 200)
-
-
-class Server(ThreadingHTTPServer):
-    """Answers with a function of the handler and the request's number, from 1; remembers what was asked."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.ranges: list[str | None] = []
-        self.paths: list[str] = []
-        self.lock = threading.Lock()
-        self.closing = threading.Event()
-        self.respond: Respond = lambda handler, _: handler.answer_range(CONTENT)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+@pytest.fixture(autouse=True)
+def content(server: Any) -> None:
+    server.respond = lambda handler, _: handler.answer_range(CONTENT)
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.delenv("RESLAB_MIRROR", raising=False)
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.closing.set()
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def resource(server: Server) -> Resource:
+def resource(server: Any) -> Resource:
     return Resource(f"{server.url}/pub/data.bin", f"md5:{hashlib.md5(CONTENT).hexdigest()}", len(CONTENT))
 
 
@@ -96,7 +40,7 @@ def content_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".lock"}
 
 
-def test_a_file_arrives_whole_in_a_new_folder(server: Server, resource: Resource, tmp_path: Path) -> None:
+def test_a_file_arrives_whole_in_a_new_folder(server: Any, resource: Resource, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     path = fetch_quickly(resource, folder)
     assert path == folder / "data.bin"
@@ -105,21 +49,21 @@ def test_a_file_arrives_whole_in_a_new_folder(server: Server, resource: Resource
     assert server.ranges == [None]
 
 
-def test_a_whole_file_is_not_fetched_again(server: Server, resource: Resource, tmp_path: Path) -> None:
+def test_a_whole_file_is_not_fetched_again(server: Any, resource: Resource, tmp_path: Path) -> None:
     (tmp_path / "data.bin").write_bytes(CONTENT)
     assert fetch_quickly(resource, tmp_path).read_bytes() == CONTENT
     assert server.ranges == []
 
 
 @pytest.mark.parametrize("old", [b"", CONTENT[:HALF], CONTENT + b"x", bytes(len(CONTENT))])
-def test_a_damaged_file_is_replaced(server: Server, resource: Resource, tmp_path: Path, old: bytes) -> None:
+def test_a_damaged_file_is_replaced(server: Any, resource: Resource, tmp_path: Path, old: bytes) -> None:
     (tmp_path / "data.bin").write_bytes(old)
     fetch_quickly(resource, tmp_path)
     assert content_files(tmp_path) == {"data.bin": CONTENT}
 
 
 def test_a_mirror_takes_the_place_of_the_url(
-    server: Server, resource: Resource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Any, resource: Resource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RESLAB_MIRROR", f"{server.url}/mirror/")
     elsewhere = Resource("http://reslab.invalid/far/data.bin?key=1", resource.digest, resource.size)
@@ -127,8 +71,8 @@ def test_a_mirror_takes_the_place_of_the_url(
     assert server.paths == ["/mirror/data.bin"]
 
 
-def test_a_broken_connection_is_resumed_where_it_broke(server: Server, resource: Resource, tmp_path: Path) -> None:
-    def respond(handler: Handler, number: int) -> None:
+def test_a_broken_connection_is_resumed_where_it_broke(server: Any, resource: Resource, tmp_path: Path) -> None:
+    def respond(handler: Any, number: int) -> None:
         rest = CONTENT[handler.start :]
         handler.answer(rest[:HALF], status=206 if handler.start else 200, announced=len(rest))
 
@@ -138,7 +82,7 @@ def test_a_broken_connection_is_resumed_where_it_broke(server: Server, resource:
     assert server.ranges == [None, f"bytes={HALF}-"]
 
 
-def test_a_later_call_resumes_an_interrupted_one(server: Server, resource: Resource, tmp_path: Path) -> None:
+def test_a_later_call_resumes_an_interrupted_one(server: Any, resource: Resource, tmp_path: Path) -> None:
     server.respond = lambda handler, _: handler.answer(b"", status=404)
     (tmp_path / "data.bin.part").write_bytes(CONTENT[:12_345])
     with pytest.raises(DataError, match="404"):
@@ -149,8 +93,8 @@ def test_a_later_call_resumes_an_interrupted_one(server: Server, resource: Resou
     assert server.ranges == ["bytes=12345-"] * 2
 
 
-def test_a_server_without_ranges_sends_the_whole_file_again(server: Server, resource: Resource, tmp_path: Path) -> None:
-    def respond(handler: Handler, number: int) -> None:
+def test_a_server_without_ranges_sends_the_whole_file_again(server: Any, resource: Resource, tmp_path: Path) -> None:
+    def respond(handler: Any, number: int) -> None:
         handler.answer(CONTENT[:HALF] if number == 1 else CONTENT, announced=len(CONTENT))
 
     server.respond = respond
@@ -160,9 +104,9 @@ def test_a_server_without_ranges_sends_the_whole_file_again(server: Server, reso
 
 
 def test_a_stalled_server_is_left_and_asked_again(
-    server: Server, resource: Resource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Any, resource: Resource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def respond(handler: Handler, number: int) -> None:
+    def respond(handler: Any, number: int) -> None:
         if number > 1:
             return handler.answer_range(CONTENT)
         handler.answer(CONTENT[:HALF], announced=len(CONTENT))
@@ -178,7 +122,7 @@ def test_a_stalled_server_is_left_and_asked_again(
 
 
 def test_a_server_that_never_answers_is_given_up(
-    server: Server, resource: Resource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Any, resource: Resource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.respond = lambda handler, _: handler.server.closing.wait(20) and None
     monkeypatch.setattr(download, "_TIMEOUT_SECONDS", 0.1)
@@ -188,10 +132,10 @@ def test_a_server_that_never_answers_is_given_up(
     assert content_files(tmp_path) == {}
 
 
-def test_a_busy_server_is_asked_again(server: Server, resource: Resource, tmp_path: Path) -> None:
+def test_a_busy_server_is_asked_again(server: Any, resource: Resource, tmp_path: Path) -> None:
     statuses = {1: 503, 2: 429}
 
-    def respond(handler: Handler, number: int) -> None:
+    def respond(handler: Any, number: int) -> None:
         if number in statuses:
             handler.answer(b"busy", status=statuses[number])
         else:
@@ -204,7 +148,7 @@ def test_a_busy_server_is_asked_again(server: Server, resource: Resource, tmp_pa
 
 @pytest.mark.parametrize(("status", "requests"), [(404, 1), (403, 1), (410, 1), (503, 4)])
 def test_an_error_is_told_with_the_way_out(
-    server: Server, resource: Resource, tmp_path: Path, status: int, requests: int
+    server: Any, resource: Resource, tmp_path: Path, status: int, requests: int
 ) -> None:
     server.respond = lambda handler, _: handler.answer(b"no", status=status)
     with pytest.raises(DataError, match=rf"answers {status} ") as caught:
@@ -215,7 +159,7 @@ def test_an_error_is_told_with_the_way_out(
     assert content_files(tmp_path) == {}
 
 
-def test_wrong_content_is_refused_and_not_kept(server: Server, resource: Resource, tmp_path: Path) -> None:
+def test_wrong_content_is_refused_and_not_kept(server: Any, resource: Resource, tmp_path: Path) -> None:
     server.respond = lambda handler, _: handler.answer(bytes(len(CONTENT)))
     with pytest.raises(DataError, match="another checksum"):
         fetch_quickly(resource, tmp_path)
@@ -225,7 +169,7 @@ def test_wrong_content_is_refused_and_not_kept(server: Server, resource: Resourc
     assert content_files(tmp_path) == {"data.bin": CONTENT}
 
 
-def test_a_wrong_beginning_is_not_built_upon_twice(server: Server, resource: Resource, tmp_path: Path) -> None:
+def test_a_wrong_beginning_is_not_built_upon_twice(server: Any, resource: Resource, tmp_path: Path) -> None:
     (tmp_path / "data.bin.part").write_bytes(bytes(HALF))
     with pytest.raises(DataError, match="another checksum"):
         fetch_quickly(resource, tmp_path)
@@ -234,7 +178,7 @@ def test_a_wrong_beginning_is_not_built_upon_twice(server: Server, resource: Res
     assert server.ranges == [f"bytes={HALF}-", None]
 
 
-def test_a_beginning_longer_than_the_file_is_thrown_away(server: Server, resource: Resource, tmp_path: Path) -> None:
+def test_a_beginning_longer_than_the_file_is_thrown_away(server: Any, resource: Resource, tmp_path: Path) -> None:
     (tmp_path / "data.bin.part").write_bytes(CONTENT + b"more")
     fetch_quickly(resource, tmp_path)
     assert content_files(tmp_path) == {"data.bin": CONTENT}
@@ -242,9 +186,9 @@ def test_a_beginning_longer_than_the_file_is_thrown_away(server: Server, resourc
 
 
 def test_a_beginning_that_the_server_cannot_continue_is_thrown_away(
-    server: Server, resource: Resource, tmp_path: Path
+    server: Any, resource: Resource, tmp_path: Path
 ) -> None:
-    def respond(handler: Handler, number: int) -> None:
+    def respond(handler: Any, number: int) -> None:
         if handler.start:
             handler.answer(b"", status=416)
         else:
@@ -257,8 +201,8 @@ def test_a_beginning_that_the_server_cannot_continue_is_thrown_away(
     assert server.ranges == [f"bytes={HALF}-", None]
 
 
-def test_a_short_file_is_never_taken_for_whole(server: Server, resource: Resource, tmp_path: Path) -> None:
-    def respond(handler: Handler, number: int) -> None:
+def test_a_short_file_is_never_taken_for_whole(server: Any, resource: Resource, tmp_path: Path) -> None:
+    def respond(handler: Any, number: int) -> None:
         handler.answer(CONTENT[handler.start : HALF], status=206 if handler.start else 200)
 
     server.respond = respond
@@ -267,10 +211,10 @@ def test_a_short_file_is_never_taken_for_whole(server: Server, resource: Resourc
     assert not (tmp_path / "data.bin").exists()
 
 
-def test_an_endless_answer_is_cut_off_at_the_published_size(server: Server, resource: Resource, tmp_path: Path) -> None:
+def test_an_endless_answer_is_cut_off_at_the_published_size(server: Any, resource: Resource, tmp_path: Path) -> None:
     written = 0
 
-    def respond(handler: Handler, number: int) -> None:
+    def respond(handler: Any, number: int) -> None:
         nonlocal written
         handler.send_response(200)
         handler.end_headers()
@@ -287,7 +231,7 @@ def test_an_endless_answer_is_cut_off_at_the_published_size(server: Server, reso
 @pytest.mark.parametrize(
     "answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 2x0 what\r\n\r\n", b"\xff" * 70_000 + b"\n"]
 )
-def test_what_is_no_web_server_is_told(server: Server, resource: Resource, tmp_path: Path, answer: bytes) -> None:
+def test_what_is_no_web_server_is_told(server: Any, resource: Resource, tmp_path: Path, answer: bytes) -> None:
     server.respond = lambda handler, _: handler.wfile.write(answer) and None
     with pytest.raises(DataError, match=r"could not download http://127\.0\.0\.1:\d+/pub/data\.bin: \S+"):
         fetch_quickly(resource, tmp_path)
@@ -303,7 +247,7 @@ def test_a_refused_connection_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
             fetch_quickly(resource, tmp_path)
 
 
-def test_threads_that_ask_at_once_download_once(server: Server, resource: Resource, tmp_path: Path) -> None:
+def test_threads_that_ask_at_once_download_once(server: Any, resource: Resource, tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: fetch_quickly(resource, tmp_path), range(8)))
     assert set(paths) == {tmp_path / "data.bin"}
@@ -311,10 +255,10 @@ def test_threads_that_ask_at_once_download_once(server: Server, resource: Resour
     assert server.ranges == [None]
 
 
-def test_processes_that_ask_at_once_download_once(server: Server, resource: Resource, tmp_path: Path) -> None:
+def test_processes_that_ask_at_once_download_once(server: Any, resource: Resource, tmp_path: Path) -> None:
     both_ask = threading.Barrier(2)
 
-    def respond(handler: Handler, number: int) -> None:
+    def respond(handler: Any, number: int) -> None:
         with contextlib.suppress(threading.BrokenBarrierError):
             both_ask.wait(0.5)
         handler.answer_range(CONTENT)

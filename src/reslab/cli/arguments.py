@@ -11,11 +11,24 @@ import tyro
 from rich.console import Console
 
 from reslab.errors import ReslabError
-from reslab.models.spec import Block, Init, Shortcut, ShortcutPadding, Stem, StridePlacement
+from reslab.models.spec import (
+    Activation,
+    Block,
+    Gate,
+    Init,
+    Norm,
+    Order,
+    Shortcut,
+    ShortcutPadding,
+    Stem,
+    StemPool,
+    StridePlacement,
+)
 
 __all__ = [
     "NetFlags",
     "OptionalCount",
+    "OptionalNumber",
     "OptionalPath",
     "OptionalText",
     "output_console",
@@ -27,6 +40,7 @@ __all__ = [
 Arguments = TypeVar("Arguments")
 OptionalText = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 OptionalCount = Annotated[int | None, tyro.conf.arg(metavar="N")]
+OptionalNumber = Annotated[float | None, tyro.conf.arg(metavar="NUMBER")]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
 
@@ -36,15 +50,46 @@ class NetFlags:
 
     shortcut: Shortcut | None = None
     """A: identity and zero padding; B: projection where dimensions grow; C: projection everywhere; avgpool: A with
-    average pooling; none: a plain net."""
+    average pooling; gated: A with a gate, as in highway networks; none: a plain net."""
     shortcut_padding: ShortcutPadding | None = None
-    """Zero channels of A and avgpool: appended (fb.resnet.torch), or split on both sides (akamaster)."""
+    """Zero channels of A, avgpool and gated: appended (fb.resnet.torch), or split on both sides (akamaster)."""
+    projection_norm: bool | None = None
+    """Batch norm after projections."""
+    projection_pool: bool | None = None
+    """Average pooling for a projection's stride (ResNet-D)."""
+    gate: Gate | None = None
+    """What a gated shortcut's gate scales: branch and shortcut, or the shortcut only."""
+    gate_bias: OptionalNumber = None
+    """Initial bias of the gates."""
     block: Block | None = None
     """basic: two 3x3 convolutions; bottleneck: 1x1, 3x3, 1x1."""
     stride: StridePlacement | None = None
     """A bottleneck's stride on the first 1x1 (v1, the paper) or on the 3x3 (v1.5, torchvision)."""
+    order: Order | None = None
+    """post: convolution, norm, activation; pre: norm, activation, convolution."""
     stem: Stem | None = None
-    """cifar: 3x3 convolution; imagenet: 7x7 convolution and max-pooling."""
+    """cifar: 3x3 convolution; imagenet: 7x7 convolution and max-pooling; deep: three 3x3 convolutions and max-pooling
+    (ResNet-D)."""
+    stem_pool: StemPool | None = None
+    """Max-pooling padded (torchvision) or with a last window over the edge (ceil; the authors' Caffe release)."""
+    groups: OptionalCount = None
+    """Groups of a bottleneck's 3x3 convolution (ResNeXt)."""
+    width_per_group: OptionalCount = None
+    """Channels of each group in a stage of width 64; 128 in a wide ResNet."""
+    squeeze_excitation: OptionalCount = None
+    """Factor by which squeeze-and-excitation narrows the channels; 0 for none."""
+    norm: Norm | None = None
+    """batch, group or none."""
+    activation: Activation | None = None
+    """relu, or another."""
+    conv_bias: bool | None = None
+    """Biases in the convolutions."""
+    dropout: OptionalNumber = None
+    """Probability before the classifier."""
+    branch_dropout: OptionalNumber = None
+    """Probability at the end of each stage's first branch (KellerJordan)."""
+    stochastic_depth: OptionalNumber = None
+    """Probability of dropping the last block's branch; smaller before."""
     num_classes: OptionalCount = None
     """Outputs; those of the data by default."""
     in_channels: OptionalCount = None

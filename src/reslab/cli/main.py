@@ -15,6 +15,7 @@ COMMANDS = {
     "summary": "a network's layers: shapes, parameters, multiply-adds, memory",
     "train": "train a network, or resume a run",
     "eval": "error rates of a run, or of a weight file",
+    "convert": "rewrite weights with another library's names",
     "paper": "the paper's experiments: list them, run one, redo its report",
     "runs": "list the runs under a folder",
     "env": "versions and processor, for a record or a bug report",

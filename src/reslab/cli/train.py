@@ -73,8 +73,9 @@ class Arguments:
     """Rescale the recipe's whole schedule to so many iterations."""
     seed: OptionalCount = None
     """Of the initial weights, the order and the augmentation; 0 by default."""
-    weights: OptionalPath = None
-    """Start from these weights instead of random ones."""
+    weights: OptionalText = None
+    """Start from these weights instead of random ones: a file, its address, a released one (torchvision:V2, timm:A1),
+    or hub:owner/name. A classifier for another number of classes starts afresh."""
     checkpoint_every: OptionalCount = None
     """Short for --monitoring.checkpoint-every."""
     run_dir: OptionalPath = None

@@ -147,7 +147,7 @@ def _transfer(resource: Resource, partial: Path, report: Callable[[int, int], ob
         with partial.open("ab" if start else "wb") as stream:
             done = start
             report(done, size)
-            while done < size and (chunk := response.read(min(_CHUNK, size - done))):
+            while done < size and (chunk := response.read1(min(_CHUNK, size - done))):
                 stream.write(chunk)
                 done += len(chunk)
                 report(done, size)

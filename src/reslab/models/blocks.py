@@ -6,7 +6,6 @@ they are. What torchvision does not have stands in the keyword `options`.
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from reslab.errors import ModelError
@@ -165,7 +164,8 @@ class Block(nn.Module):
         if self.downsample is not None:
             shortcut = self.downsample(x)
         if self.gate is not None:
-            return torch.as_tensor(self.gate(x, residual, shortcut))
+            gated: Tensor = self.gate(x, residual, shortcut)
+            return gated
         return residual + shortcut
 
 

@@ -100,6 +100,7 @@ LAYOUTS: dict[str, Layout] = {
         signs=r"^pre_logits\.",
     ),
     "fb": Layout(reading=((r"^last_linear\.", "fc."),), signs=r"^last_linear\."),  # fb.resnet.torch, converted
+    "caffe": Layout(),  # the authors' release, which reslab.models.caffe reads with our names
     "timm": Layout(writing=()),
     "torchvision": Layout(writing=()),
 }
@@ -178,7 +179,13 @@ def fold_biases(state: dict[str, Tensor], own_keys: Collection[str]) -> list[str
         norm = re.sub(r"conv(\d)$", r"bn\1", re.sub(r"downsample\.0$", "downsample.1", convolution))
         mean = f"{norm}.running_mean"
         weight = state.get(f"{convolution}.weight")
-        if norm != convolution and mean in state and weight is not None and weight.dim() == 4:
+        if (
+            norm != convolution
+            and mean in state
+            and weight is not None
+            and weight.dim() == 4
+            and state[mean].shape == state[key].shape
+        ):
             state[mean] = state[mean] - state.pop(key)
             folded.append(key)
     return folded

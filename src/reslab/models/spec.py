@@ -152,6 +152,10 @@ class NetSpec:
                 field.name for field in fields(self) if field.name not in _VGG_FIELDS and self._is_set(field.name)
             ]
             yield bool(resnets_only), f"a VGG has no {', '.join(resnets_only)}: leave it out."
+            yield (
+                self.shortcut != "none" or self.stem != "imagenet",
+                ("a VGG has no shortcuts and no stem of its own: it takes shortcut=none and stem=imagenet."),
+            )
             return
         plain = self.shortcut == "none"
         yield (

@@ -20,7 +20,15 @@ from reslab.files.hashing import file_digest
 from reslab.files.locations import cache_folder
 from reslab.files.records import read_record
 from reslab.files.torch_file import DamagedFileError, load_torch_file
-from reslab.models.layouts import LAYOUTS, fold_biases, guess_layout, plain_keys, to_reslab_keys
+from reslab.models.caffe import CAFFE_SUFFIX, read_caffemodel
+from reslab.models.layouts import (
+    LAYOUTS,
+    fold_biases,
+    from_reslab_keys,
+    guess_layout,
+    plain_keys,
+    to_reslab_keys,
+)
 
 __all__ = [
     "CARD_NAME",
@@ -33,6 +41,7 @@ __all__ = [
     "read_card",
     "read_state_dict",
     "save_weights",
+    "write_state_dict",
 ]
 
 WEIGHTS_NAME = "weights.safetensors"
@@ -78,6 +87,8 @@ class LoadReport:
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The named tensors of a `.safetensors` file or of a file that torch saved, with the names they have there.
 
+    A `.caffemodel` is read with our names, and turned to take RGB as all else here does (`reslab.models.caffe`).
+
     Wrappings (`state_dict`, `model`, `net`) and wrappers' prefixes (`module.`, `_orig_mod.`) are taken off. Nothing but
     tensors and plain types is unpickled.
 
@@ -86,6 +97,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise WeightsError(f"there is no weight file {path}.")
+    if path.suffix == CAFFE_SUFFIX:
+        return read_caffemodel(path, rgb=True)
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else load_torch_file(path)
     except (SafetensorError, OSError, DamagedFileError) as error:
@@ -116,7 +129,7 @@ def load_weights(
         model: as `create_model` builds it.
         source: a file, its address on the network (http or https), or a state dict.
         layout: whose names the source has; `auto` finds out. One of torchvision, timm, timm-preact, timm-vgg,
-            akamaster, kuangliu, kellerjordan, fb.
+            akamaster, kuangliu, kellerjordan, fb, caffe.
         replace_head: leave a classifier for another number of classes as it is in the model, with a
             `HeadReplacedWarning`, instead of refusing.
         progress: whether to show a download's progress.
@@ -128,7 +141,8 @@ def load_weights(
     name, given = _named_tensors(source, progress)
     if layout != "auto" and layout not in LAYOUTS:
         raise WeightsError(f"there is no layout {layout!r}: choose auto or one of {', '.join(LAYOUTS)}.")
-    layout = guess_layout(given) if layout == "auto" else layout
+    if layout == "auto":
+        layout = "caffe" if name.endswith(CAFFE_SUFFIX) else guess_layout(given)
     given = to_reslab_keys(given, layout)
     own = model.state_dict()
     folded = fold_biases(given, own.keys())
@@ -230,6 +244,30 @@ def save_weights(model: nn.Module, folder: Path, card: Mapping[str, Any]) -> Non
         save_file(tensors, temporary, metadata={"format": "pt"})
     digest = file_digest(folder / WEIGHTS_NAME)
     write_json(folder / CARD_NAME, {"schema_version": _CARD_SCHEMA, **card, "sha256": digest})
+
+
+def write_state_dict(model: nn.Module, path: Path, layout: str = "torchvision") -> int:
+    """Writes a model's weights with a library's names, atomically.
+
+    Args:
+        model: as `create_model` builds it.
+        path: ending in `.safetensors`, or in `.pth` or `.pt` for a file as torch saves it.
+        layout: torchvision, timm, timm-preact, timm-vgg, akamaster or kuangliu.
+
+    Returns:
+        How many tensors were written.
+
+    Raises:
+        WeightsError: nobody reads that layout.
+    """
+    state = from_reslab_keys(model.state_dict(), layout)
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    with atomic_path(path) as temporary:
+        if path.suffix == ".safetensors":
+            save_file(tensors, temporary, metadata={"format": "pt"})
+        else:
+            torch.save(tensors, temporary)
+    return len(tensors)
 
 
 def read_card(folder: Path, *, verify: bool = True) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from reslab.errors import CheckpointError, DivergenceError, ModelError, RecipeEr
 from reslab.evaluation import evaluate
 from reslab.models import NetSpec, parse_model, spell
 from reslab.models.build import build
-from reslab.models.weights import HeadReplacedWarning, LoadReport, load_weights
+from reslab.models.released import load_released
+from reslab.models.weights import HeadReplacedWarning, LoadReport
 from reslab.runs import Run
 from reslab.training.checkpoint import load_checkpoint, newest_checkpoint, save_best, save_checkpoint
 from reslab.training.execution import Execution, choose_execution
@@ -80,7 +81,8 @@ def train(
         iterations: rescales the recipe's whole schedule to so many.
         seed: of the initial weights, the order and the augmentation.
         run_dir: the run's folder.
-        weights: a file of initial weights, instead of random ones.
+        weights: initial weights instead of random ones: a file, its address, `torchvision:V2` and the like, or
+            `hub:owner/name`. A classifier for another number of classes starts afresh.
         resume: go on from the run's last checkpoint; starts the run if there is none.
         stop_after: iteration (`500`) or time (`30m`) at which to stop early, with the schedule untouched.
         test_curve: record the test error at every evaluation. For experiments: no decision depends on it.
@@ -183,7 +185,7 @@ class Trainer:
         if weights:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so
-                self.loaded = load_weights(model, weights)
+                self.loaded = load_released(model, spell(spec).partition("[")[0], weights, progress=progress)
         layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         model = model.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
         self.state = TrainingState(model, make_optimizer(model, recipe.optimizer), WarmUp(recipe, spec.depth), Meter())

@@ -1,9 +1,10 @@
-"""Makes the README's tables from the records in results/, so that none of its figures is typed.
+"""Makes the tables of README.md and docs/ from records and from the registry, so that none of their figures is typed.
 
-    python tools/update_readme.py            rewrite README.md
-    python tools/update_readme.py --check    exit with 1 if it is stale
+    python tools/update_docs.py            rewrite the pages
+    python tools/update_docs.py --check    exit with 1 if one is stale
 
-A block `<!-- results/NAME -->` ... `<!-- end -->` is replaced by what the record of that name says.
+A block `<!-- results/NAME -->` ... `<!-- end -->` is replaced by what the record of that name says, a block
+`<!-- registry -->` by a table of the named networks.
 """
 
 import json
@@ -11,13 +12,19 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
+from reslab.analysis.complexity import summarize
+from reslab.models import list_models
+from reslab.models.released import list_cards
+from reslab.models.zoo import named_model
+from reslab.paper.reference import CIFAR_TEST_ERRORS
 from reslab.paper.report import table_rows
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-README = REPOSITORY / "README.md"
-_BLOCK = re.compile(r"(<!-- (results/\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "models.md")
+_BLOCK = re.compile(r"(<!-- (results/\S+|registry) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def machine(environment: dict[str, Any]) -> str:
@@ -65,9 +72,32 @@ def training_speed_table(record: dict[str, Any]) -> str:
 
 def longer_training(record: dict[str, Any]) -> str:
     """What more iterations did for a network."""
-    (row,) = record["rows"]
-    errors = f"training error {row['train_error']:.2f} %, test error {row['test_error']:.2f} %"
-    return f"{row['network']}, {row['iterations']:,} iterations on {row['data']}, seed {row['seed']}: {errors}.\n"
+    rows = record["rows"]
+    errors = [
+        f"{name} error {mean(row[key] for row in rows):.2f} ± {stdev(row[key] for row in rows):.2f} %"
+        for name, key in (("training", "train_error"), ("test", "test_error"))
+    ]
+    first = rows[0]
+    return (
+        f"{first['network']}, {first['iterations']:,} iterations on {first['data']}, {len(rows)} seeds, "
+        f"mean ± standard deviation: {', '.join(errors)}.\n"
+    )
+
+
+def registry_table() -> str:
+    """Every named network: its size, where it comes from, and what errors are published for it."""
+    rows = []
+    for name in list_models():
+        model = named_model(name)
+        spec, side = model.spec, model.spec.usual_input_size
+        summary = summarize(spec, (side, side))
+        errors = [f"{CIFAR_TEST_ERRORS[name]} (paper)"] if name in CIFAR_TEST_ERRORS else []
+        cards = [card for card in list_cards() if card.model.partition("[")[0] == name]
+        errors += [f"{card.top1_error:.2f} ({card.name.replace(':', ' ')})" for card in cards]
+        cells = [f"`{name}`", str(spec.depth), f"{summary.parameters:,}", f"{summary.macs / 1e6:,.2f} M", str(side)]
+        rows.append([*cells, model.source, ", ".join(errors)])
+    headings = ["name", "layers", "parameters", "multiply-adds", "at", "source", "published top-1 error, %"]
+    return "\n".join(markdown_table(headings, rows)) + "\n"
 
 
 def render(path: Path) -> str:
@@ -82,18 +112,27 @@ def render(path: Path) -> str:
 
 
 def updated(text: str) -> str:
-    """The README with every block made anew."""
-    return _BLOCK.sub(lambda match: match[1] + render(REPOSITORY / match[2]) + match[3], text)
+    """A page with every block made anew."""
+
+    def block(match: re.Match[str]) -> str:
+        made = registry_table() if match[2] == "registry" else render(REPOSITORY / match[2])
+        return match[1] + made + match[3]
+
+    return _BLOCK.sub(block, text)
 
 
 def main() -> int:
-    text = README.read_text()
-    new = updated(text)
-    if "--check" in sys.argv[1:]:
+    stale = []
+    for page in PAGES:
+        text = page.read_text()
+        new = updated(text)
         if new != text:
-            print("README.md does not say what results/ say; run python tools/update_readme.py", file=sys.stderr)
-        return int(new != text)
-    README.write_text(new)
+            stale.append(page.name)
+            if "--check" not in sys.argv[1:]:
+                page.write_text(new)
+    if stale and "--check" in sys.argv[1:]:
+        print(f"{', '.join(stale)}: not what the records say; run python tools/update_docs.py", file=sys.stderr)
+        return 1
     return 0
 
 

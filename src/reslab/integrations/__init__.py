@@ -1,0 +1,1 @@
+"""Our networks in other libraries."""
