@@ -20,6 +20,7 @@ from reslab import train
 from reslab.errors import CheckpointError, DivergenceError, ModelError, RecipeError, WeightsError
 from reslab.evaluation import evaluate
 from reslab.evaluation.trained import load_trained
+from reslab.models import create_model
 from reslab.training.loop import Trainer
 from reslab.training.recipe import (
     DataRecipe,
@@ -110,6 +111,39 @@ def test_stopping_and_resuming_anywhere_gives_bitwise_the_same_run(tiny_data, tm
     train("resnet8", tiny_data(), recipe=RECIPE, run_dir=tmp_path / "parts", resume=True)
     assert same_weights(tmp_path / "whole", tmp_path / "parts")
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
+
+
+def test_dropout_and_stochastic_depth_survive_a_stop_and_leave_the_callers_generator_alone(tiny_data, tmp_path):
+    model = "resnet8[stochastic_depth=0.5,dropout=0.3]"
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(model, tiny_data(), recipe=RECIPE, run_dir=tmp_path / "whole")
+    assert torch.equal(torch.rand(3), expected)
+    for stop in ("3", "11"):
+        torch.manual_seed(int(stop))
+        train(model, tiny_data(), recipe=RECIPE, run_dir=tmp_path / "parts", resume=True, stop_after=stop)
+    train(model, tiny_data(), recipe=RECIPE, run_dir=tmp_path / "parts", resume=True)
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+    train("resnet8", tiny_data(), recipe=RECIPE, run_dir=tmp_path / "certain")
+    assert rows(tmp_path / "whole") != rows(tmp_path / "certain")
+
+
+def test_a_run_from_before_a_field_of_the_network_was_there_resumes(tiny_data, tmp_path):
+    train("resnet8", tiny_data(), recipe=RECIPE, run_dir=tmp_path, stop_after="2")
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["net"]["stochastic_depth"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert train("resnet8", tiny_data(), recipe=RECIPE, run_dir=tmp_path, resume=True).run.finished
+
+
+def test_other_weights_to_start_from_get_a_fresh_head(tiny_data, tmp_path, capsys):
+    source = create_model("resnet8", num_classes=100)
+    torch.save(source.state_dict(), tmp_path / "source.pth")
+    arguments = {"recipe": RECIPE, "run_dir": tmp_path / "run", "weights": str(tmp_path / "source.pth")}
+    train("resnet8", tiny_data(), **arguments, stop_after="1", progress=True)
+    said = capsys.readouterr().err
+    assert "the classifier starts afresh: 100 classes in the file, 4 in the model" in " ".join(said.split())
 
 
 def test_the_warm_up_survives_a_stop(tiny_data, tmp_path):
