@@ -17,7 +17,7 @@ from typing import Any
 
 from reslab.analysis.complexity import summarize
 from reslab.models import list_models
-from reslab.models.released import list_cards
+from reslab.models.released import cards_of
 from reslab.models.zoo import named_model
 from reslab.paper.reference import CIFAR_TEST_ERRORS
 from reslab.paper.report import table_rows
@@ -92,8 +92,7 @@ def registry_table() -> str:
         spec, side = model.spec, model.spec.usual_input_size
         summary = summarize(spec, (side, side))
         errors = [f"{CIFAR_TEST_ERRORS[name]} (paper)"] if name in CIFAR_TEST_ERRORS else []
-        cards = [card for card in list_cards() if card.model.partition("[")[0] == name]
-        errors += [f"{card.top1_error:.2f} ({card.name.replace(':', ' ')})" for card in cards]
+        errors += [f"{card.top1_error:.2f} ({card.name.replace(':', ' ')})" for card in cards_of(name)]
         cells = [f"`{name}`", str(spec.depth), f"{summary.parameters:,}", f"{summary.macs / 1e6:,.2f} M", str(side)]
         rows.append([*cells, model.source, ", ".join(errors)])
     headings = ["name", "layers", "parameters", "multiply-adds", "at", "source", "published top-1 error, %"]

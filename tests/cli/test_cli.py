@@ -98,7 +98,7 @@ WRONG = [
     (["eval", "resnet20", "--weights", "absent.pth", "--data", "digits"], "give --mean"),
     (["eval", "resnet20", "--weights", "absent.pth"], "Give --data"),
     (["eval", "resnet20", "--weights", "absent.pth", "--data", "digits", "--mean", "0.5"], "no weight file absent.pth"),
-    (["eval", "resnet20", "--weights", "a.pth", "--data", "digits", "--mean", "grey"], "no weight file a.pth"),
+    (["eval", "resnet20", "--weights", "a.pth", "--data", "digits", "--mean", "grey"], "cannot read --mean 'grey'"),
     (["runs", "absent"], "no runs under absent"),
     (["paper", "lst"], "no command `reslab paper lst`"),
     (["paper", "run", "fig2"], "did you mean fig1"),

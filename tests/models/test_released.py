@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import re
+import tarfile
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ import timm
 import torch
 import torchvision
 
+from reslab.cli.main import main
 from reslab.errors import WeightsError
 from reslab.files import download
 from reslab.models import create_model, parse_model, released, resnet18
@@ -170,6 +173,30 @@ def test_an_address_will_do_as_well(published):
     other = hashlib.sha256(b"other").hexdigest()[:8]
     with pytest.raises(WeightsError, match="another checksum"):
         load_weights(model, f"{server.url}/somewhere/weights-{other}.pth")
+
+
+def test_eval_takes_a_card_with_its_mean_and_std(shared, server, monkeypatch, tmp_path, capsys):
+    """The released file, the address of its card, real images."""
+    content = (shared / "weights" / "akamaster-resnet20-12fca82f.th").read_bytes()
+    server.respond = lambda handler, _: handler.answer_range(content)
+    monkeypatch.setenv("RESLAB_MIRROR", server.url)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    images = tmp_path / "images"
+    with tarfile.open(shared / "data" / "cifar10-jpeg.tar.xz") as archive:
+        chosen = re.compile(r"(\./)?(cifar10-jpeg/)?test/\w+/000\d\.jpg")
+        archive.extractall(images, [m for m in archive if chosen.fullmatch(m.name)], filter="data")
+    (folder,) = {path.parent.parent.parent for path in images.rglob("*.jpg")}
+    model = "resnet20[shortcut_padding=split]"
+    common = ["eval", model, "--data", str(folder), "--json"]
+    assert main([*common, "--weights", "akamaster"]) == 0
+    by_card = json.loads(capsys.readouterr().out)
+    path = str(shared / "weights" / "akamaster-resnet20-12fca82f.th")
+    assert main([*common, "--weights", path, "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"]) == 0
+    assert json.loads(capsys.readouterr().out) == by_card
+    assert by_card["num_images"] == 100
+    assert by_card["top1_error"] < 35
+    assert main(["eval", "resnet20", "--data", str(folder), "--weights", "akamaster"]) == 2
+    assert "shortcut_padding=split, not append" in capsys.readouterr().err
 
 
 def test_the_hub(server, monkeypatch, tmp_path):

@@ -18,7 +18,7 @@ from reslab.cli.arguments import (
 from reslab.console import progress_bar
 from reslab.data.dataset import Role
 from reslab.errors import DataError, WeightsError
-from reslab.models.zoo import parse_model
+from reslab.models.zoo import base_name, parse_model
 from reslab.runs import Run
 
 if TYPE_CHECKING:
@@ -38,14 +38,15 @@ Weight files with torchvision's, akamaster's or kuangliu's names are read as the
 class Arguments:
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL|RUN")]
     """A run's folder; or, with --weights, a network's name or spelling."""
-    weights: OptionalPath = None
-    """A weight file: .safetensors, or saved by torch (.pth, .th, .pt)."""
+    weights: OptionalText = None
+    """A weight file (.safetensors; .pth, .th or .pt as saved by torch; .caffemodel), its address, or a released one
+    (torchvision:V2, akamaster), whose card gives mean and std."""
     data: OptionalText = None
     """digits, fashion-mnist, cifar10, cifar100, or a folder of class folders; the run's own by default."""
     split: Role = "test"
     """Which images."""
     mean: OptionalText = None
-    """Subtracted from inputs in [0, 1], a number a channel, as in 0.485,0.456,0.406; needed with --weights."""
+    """Subtracted from inputs in [0, 1], a number a channel, as in 0.485,0.456,0.406; needed with a weight file."""
     std: OptionalText = None
     """By which they are divided; 1 by default."""
     batch_size: int = 250
@@ -130,16 +131,20 @@ def _trained_file(asked: Arguments, data: "ImageData") -> "Trained":
     from reslab.evaluation.trained import Trained
     from reslab.files.hashing import file_digest
     from reslab.models import create_model
+    from reslab.models.released import locate_weights
     from reslab.models.weights import load_weights
 
     assert asked.weights is not None
-    if asked.mean is None:
-        raise WeightsError("a weight file does not say how its inputs were normalised; give --mean (and --std).")
     channels = data.image_shape[2]
     defaults = {"num_classes": data.num_classes, "in_channels": channels}
-    model = create_model(parse_model(asked.model, asked.net.overrides(), defaults))
-    load_weights(model, asked.weights, replace_head=False)
-    normalization = Normalization.per_channel(
-        parse_numbers(asked.mean, "--mean"), parse_numbers(asked.std or "1", "--std"), channels
-    )
-    return Trained(model, normalization, None, file_digest(asked.weights))
+    spec = parse_model(asked.model, asked.net.overrides(), defaults)
+    path, card = locate_weights(spec, base_name(asked.model), asked.weights)
+    mean, std = asked.mean and parse_numbers(asked.mean, "--mean"), asked.std and parse_numbers(asked.std, "--std")
+    if card:
+        mean, std = mean or card.mean, std or card.std
+    if not mean:
+        raise WeightsError("a weight file does not say how its inputs were normalised; give --mean (and --std).")
+    model = create_model(spec)
+    load_weights(model, path, replace_head=False)
+    normalization = Normalization.per_channel(mean, std or (1.0,), channels)
+    return Trained(model, normalization, None, file_digest(path))

@@ -80,7 +80,7 @@ def create_model(
         ReslabError: an unknown name, field or file, or weights that do not fit.
     """
     from reslab.models.build import build
-    from reslab.models.zoo import apply_overrides
+    from reslab.models.zoo import apply_overrides, base_name
 
     spec = apply_overrides(model, overrides) if isinstance(model, NetSpec) else parse_model(model, overrides)
     network = build(spec)
@@ -88,7 +88,7 @@ def create_model(
         from reslab.models.released import load_released
 
         name = spell(spec) if isinstance(model, NetSpec) else model
-        load_released(network, name.partition("[")[0].strip(), weights, progress=progress)
+        load_released(network, base_name(name), weights, progress=progress)
     return network
 
 

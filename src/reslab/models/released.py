@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from reslab.errors import WeightsError
 from reslab.models.spec import NetSpec
-from reslab.models.zoo import parse_model
+from reslab.models.zoo import base_name, parse_model
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from reslab.models.features import FeatureNetwork
     from reslab.models.weights import LoadReport
 
-__all__ = ["WeightCard", "find_card", "list_cards", "load_released"]
+__all__ = ["WeightCard", "cards_of", "find_card", "list_cards", "load_released", "locate_weights"]
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -157,6 +156,11 @@ def list_cards() -> list[WeightCard]:
     return cards
 
 
+def cards_of(model: str) -> list[WeightCard]:
+    """The cards of a named network."""
+    return [card for card in list_cards() if base_name(card.model) == model]
+
+
 def find_card(model: str, weights: str) -> WeightCard:
     """The card of a named network.
 
@@ -167,7 +171,7 @@ def find_card(model: str, weights: str) -> WeightCard:
     Raises:
         WeightsError: there is none; the message lists those there are.
     """
-    cards = [card for card in list_cards() if card.model.partition("[")[0] == model]
+    cards = cards_of(model)
     torchvisions = [card for card in cards if card.name.startswith("torchvision:")]
     wanted = weights.upper().removeprefix("IMAGENET1K_")
     if wanted == "DEFAULT" and torchvisions:
@@ -182,31 +186,49 @@ def find_card(model: str, weights: str) -> WeightCard:
     )
 
 
-def load_released(model: "nn.Module", name: str, weights: Any, *, progress: bool = True) -> "LoadReport":
-    """Loads published weights, downloading them if need be, or a file of weights.
+def locate_weights(spec: NetSpec, name: str, weights: Any, *, progress: bool = True) -> tuple[Path, WeightCard | None]:
+    """The file of some weights, downloaded if need be, and its card where it has one.
 
     Args:
-        model: as `create_model` builds it.
+        spec: the network that they are for.
         name: of the network, whose cards are meant.
         weights: a card's name, a member of torchvision's enumeration, `hub:owner/name`, a file or its address.
         progress: whether to show a download's progress.
 
     Raises:
+        WeightsError: no such weights, no connection, or a card of another network.
+    """
+    from reslab.models.weights import fetch_weights
+
+    text = str(weights) if isinstance(weights, str | Path) else str(getattr(weights, "name", weights))
+    if text.startswith("hub:"):
+        return _from_hub(text.removeprefix("hub:"), progress), None
+    if text.startswith(("http://", "https://")):
+        return fetch_weights(text, progress=progress), None
+    if Path(text).suffix or Path(text).exists():
+        return Path(text), None
+    card = find_card(name, text)
+    _check_fits(spec, card)
+    if card.location.startswith("hub:"):
+        return _from_hub(card.location.removeprefix("hub:"), progress), card
+    return fetch_weights(card.location, digest=card.sha256, progress=progress), card
+
+
+def load_released(model: "FeatureNetwork", name: str, weights: Any, *, progress: bool = True) -> "LoadReport":
+    """Loads published weights, downloading them if need be, or a file of weights.
+
+    Args:
+        model: as `create_model` builds it.
+        name: of the network, whose cards are meant.
+        weights: as in `locate_weights`.
+        progress: whether to show a download's progress.
+
+    Raises:
         WeightsError: no such weights, no connection, or weights of another network.
     """
-    from reslab.models.weights import fetch_weights, load_weights
+    from reslab.models.weights import load_weights
 
-    text = str(getattr(weights, "name", weights))
-    if text.startswith("hub:"):
-        return load_weights(model, _from_hub(text.removeprefix("hub:"), progress))
-    if text.startswith(("http://", "https://")) or Path(text).suffix or Path(text).exists():
-        return load_weights(model, text, progress=progress)
-    card = find_card(name, text)
-    _check_fits(model.spec, card)  # type: ignore[arg-type]
-    if card.location.startswith("hub:"):
-        path = _from_hub(card.location.removeprefix("hub:"), progress)
-    else:
-        path = fetch_weights(card.location, digest=card.sha256, progress=progress)
+    path, _ = locate_weights(model.spec, name, weights, progress=progress)
     return load_weights(model, path)
 
 

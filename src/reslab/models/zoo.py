@@ -17,6 +17,7 @@ from reslab.models.spec import NetSpec
 __all__ = [
     "NamedModel",
     "apply_overrides",
+    "base_name",
     "cifar_resnet",
     "list_models",
     "named_model",
@@ -166,6 +167,11 @@ def parse_model(
     return apply_overrides(named.spec, {**(defaults or {}), **given})
 
 
+def base_name(spelling: str) -> str:
+    """The name in a spelling, without the fields in brackets."""
+    return spelling.partition("[")[0].strip()
+
+
 def split_spelling(spelling: str) -> tuple[NamedModel, dict[str, Any]]:
     """The named network of a spelling and the fields that its brackets change."""
     match = _SPELLING.fullmatch(spelling)
@@ -212,8 +218,7 @@ def with_fields(spelling: str, overrides: Mapping[str, Any]) -> str:
         if name in given and given[name] != value:
             raise ModelError(f"{name} is given twice, as {given[name]!r} in {spelling!r} and as {value!r} beside it.")
         given[name] = value
-    name = spelling.partition("[")[0].strip()
-    return name + _bracketed(given)
+    return base_name(spelling) + _bracketed(given)
 
 
 def spell(spec: NetSpec) -> str:

@@ -20,6 +20,7 @@ from reslab.models import NetSpec, parse_model, spell
 from reslab.models.build import build
 from reslab.models.released import load_released
 from reslab.models.weights import HeadReplacedWarning, LoadReport
+from reslab.models.zoo import base_name
 from reslab.runs import Run
 from reslab.training.checkpoint import load_checkpoint, newest_checkpoint, save_best, save_checkpoint
 from reslab.training.execution import Execution, choose_execution
@@ -185,7 +186,7 @@ class Trainer:
         if weights:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so
-                self.loaded = load_released(model, spell(spec).partition("[")[0], weights, progress=progress)
+                self.loaded = load_released(model, base_name(spell(spec)), weights, progress=progress)
         layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         model = model.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
         self.state = TrainingState(model, make_optimizer(model, recipe.optimizer), WarmUp(recipe, spec.depth), Meter())
