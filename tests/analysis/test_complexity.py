@@ -24,6 +24,13 @@ IMAGENET_GMACS = {
     "resnet101": 7.801,
     "resnet152[stride=v1]": 11.282,
     "resnet152": 11.514,
+    "resnext50_32x4d": 4.230,
+    "resnext101_32x8d": 16.414,
+    "resnext101_64x4d": 15.460,
+    "wide_resnet50_2": 11.398,
+    "wide_resnet101_2": 22.753,
+    "vgg16": 15.470,
+    "vgg19": 19.632,
 }
 
 

@@ -51,6 +51,11 @@ def test_cifar_parameters_are_the_papers(depth, counts):
         ("plain34", 21_623_848),
         ("resnet50", 25_557_032),
         ("resnet50[shortcut=C]", 40_128_552),
+        ("resnext50_32x4d", 25_028_904),
+        ("resnext101_32x8d", 88_791_336),
+        ("resnext101_64x4d", 83_455_272),
+        ("wide_resnet50_2", 68_883_240),
+        ("wide_resnet101_2", 126_886_696),
         ("resnet101", 44_549_160),
         ("resnet152", 60_192_808),
     ],
@@ -58,6 +63,15 @@ def test_cifar_parameters_are_the_papers(depth, counts):
 def test_imagenet_parameters_are_the_papers(spelling, count):
     with torch.device("meta"):
         assert parameters(create_model(spelling)) == count
+
+
+@pytest.mark.parametrize(("depth", "millions"), [(164, 1.7), (1001, 10.2)])
+def test_preactivation_nets_have_the_follow_ups_size(depth, millions):
+    """arXiv 1603.05027, Table 4, which counts convolutions and the classifier."""
+    with torch.device("meta"):
+        model = create_model(f"preact_resnet{depth}")
+    counted = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)]
+    assert round(sum(map(parameters, counted)) / 1e6, 1) == millions
 
 
 @pytest.mark.parametrize("name", SMALL)

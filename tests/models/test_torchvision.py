@@ -146,6 +146,10 @@ def test_positional_arguments_and_unknown_ones():
         ResNet(BasicBlock, [1, 1, 1, 1], surprise=1)
     with pytest.raises(ValueError, match="four numbers"):
         ResNet(BasicBlock, [1, 1, 1])
+    with pytest.raises(ValueError, match="says all of this already"):
+        ResNet(parse_model("resnet18"), num_classes=10)
+    with pytest.raises(ValueError, match="create_model builds it"):
+        ResNet(parse_model("vgg16"))
     with pytest.raises(ValueError, match="width_per_group"):
         reslab.models.wide_resnet50_2(width_per_group=64)
 

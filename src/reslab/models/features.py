@@ -59,7 +59,18 @@ class FeatureNetwork(nn.Module):
         """Puts another last layer in its place."""
         raise NotImplementedError
 
+    def initialize(self) -> None:
+        """Draws the weights that are not as torch's own modules draw them."""
+        raise NotImplementedError
+
     # What follows from it
+
+    def reset_parameters(self) -> None:
+        """Draws all weights anew, also after construction on the meta device and `to_empty`."""
+        for module in self.modules():
+            if module is not self and callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
+        self.initialize()
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) images to the last feature map, (N, num_features, h, w)."""

@@ -63,8 +63,11 @@ class ResNet(FeatureNetwork):
     ) -> None:
         super().__init__()
         if isinstance(block, NetSpec):
-            if layers is not None:
-                raise ModelError("a network's description is all that ResNet needs: change its fields instead.")
+            given = (layers, num_classes, zero_init_residual, groups, width_per_group, replace_stride_with_dilation)
+            if given != (None, 1000, False, 1, 64, None):
+                raise ModelError("a description says all of this already: change its fields instead.")
+            if block.family != "resnet":
+                raise ModelError(f"this describes a network of the family {block.family}; create_model builds it.")
             spec = block
             make_block: Callable[..., nn.Module] = _BLOCKS[spec.block, spec.order]
         else:
@@ -101,7 +104,7 @@ class ResNet(FeatureNetwork):
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.dropout = nn.Dropout(spec.dropout) if spec.dropout else None
         self.fc: nn.Module = nn.Linear(self.inplanes, spec.num_classes) if spec.num_classes else nn.Identity()
-        self._initialize()
+        self.initialize()
 
     def _make_stage(
         self,
@@ -145,14 +148,7 @@ class ResNet(FeatureNetwork):
             self.inplanes = out_channels
         return nn.Sequential(*blocks)
 
-    def reset_parameters(self) -> None:
-        """Draws all weights anew, also after construction on the meta device and `to_empty`."""
-        for module in self.modules():
-            if module is not self and callable(reset := getattr(module, "reset_parameters", None)):
-                reset()
-        self._initialize()
-
-    def _initialize(self) -> None:
+    def initialize(self) -> None:
         """He initialisation of the convolutions (Sec. 3.4); norms and fc are as torch makes them."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -61,16 +61,9 @@ class VGG(FeatureNetwork):
             nn.Dropout(spec.dropout),
             nn.Linear(_HIDDEN, spec.num_classes) if spec.num_classes else nn.Identity(),
         )
-        self._initialize()
+        self.initialize()
 
-    def reset_parameters(self) -> None:
-        """Draws all weights anew, also after construction on the meta device and `to_empty`."""
-        for module in self.modules():
-            if module is not self and callable(reset := getattr(module, "reset_parameters", None)):
-                reset()
-        self._initialize()
-
-    def _initialize(self) -> None:
+    def initialize(self) -> None:
         """He initialisation of the convolutions, and small normal weights in the classifier, as in torchvision."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
