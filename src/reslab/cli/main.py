@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train a network, or resume a run",
     "eval": "error rates of a run, or of a weight file",
     "convert": "rewrite weights with another library's names",
+    "export": "write a network as an ONNX file or a torch.export program, compared with PyTorch",
     "paper": "the paper's experiments: list them, run one, redo its report",
     "runs": "list the runs under a folder",
     "env": "versions and processor, for a record or a bug report",

@@ -1,51 +1,145 @@
 """`reslab summary`."""
 
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.table import Table
 
-from reslab.cli.arguments import NetFlags, OptionalCount, output_console, parse, print_json
+from reslab.cli.arguments import NetFlags, OptionalCount, OptionalPath, OptionalText, output_console, parse, print_json
 from reslab.errors import ModelError
-from reslab.models import parse_model, spell
+from reslab.models import NetSpec, parse_model, spell
+from reslab.models.zoo import with_fields
+
+if TYPE_CHECKING:
+    from reslab.analysis.complexity import Summary
+
+_DESCRIPTION = """Show a network's layers: output shapes, parameters, multiply-adds (of convolutions and classifier, as
+in the paper) and memory at a batch size.
+
+  reslab summary resnet50 --memory 8GiB                   and the largest batch to train with
+  reslab summary vgg19 plain34 resnet34 --graph fig3.svg  a picture instead, as the paper's Fig. 3"""
+
+
+_FILLS_GAPS = (2, 38)  # glibc's version whose aligned blocks can take the place of freed ones
 
 
 @dataclass(frozen=True)
 class Arguments:
-    model: Annotated[str, tyro.conf.Positional]
-    """Name or spelling, as in resnet20 or resnet20[shortcut=C]."""
+    models: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(name="model", metavar="MODEL ...", help_behavior_hint="(one or more)"),
+    ]
+    """Names or spellings, as in resnet20 or resnet20[shortcut=C]."""
     input_size: OptionalCount = None
-    """Side of the images; 32 for a cifar stem and 224 for an imagenet stem by default."""
+    """Side of the images; what the network was made for by default: 32 for a cifar stem, else 224."""
     batch: int = 1
     """Images a batch, for the multiply-adds and the memory."""
+    memory: OptionalText = None
+    """Memory to train in, as in 8GiB or 800MB: how many images a batch may have (float32, SGD with momentum)."""
+    graph: OptionalPath = None
+    """Draw the networks side by side to this .svg, .png or .pdf, instead of printing tables."""
     depth: int = 3
     """How deep modules are listed; 1 for stages, 2 for blocks, 3 for layers, 4 for the layers of projections."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print JSON."""
+    """Print JSON; a list if there are several networks."""
     net: Annotated[NetFlags, tyro.conf.arg(name="")] = field(default_factory=NetFlags)
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """A network to be shown, and the size of its images."""
+
+    name: str
+    spec: NetSpec
+    image_size: tuple[int, int]
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Shows a network's layers."""
-    description = (
-        "Show a network's layers: output shapes, parameters, multiply-adds (of convolutions and classifier, as in the "
-        "paper) and memory at a batch size."
-    )
-    asked = parse(Arguments, arguments, "summary", description)
-    spec = parse_model(asked.model, asked.net.overrides())
-    usual = 224 if spec.stem == "imagenet" else 32
-    size = usual if asked.input_size is None else asked.input_size
-    for name, value in (("input-size", size), ("batch", asked.batch), ("depth", asked.depth)):
-        if not 0 < value <= 1 << 20:
-            raise ModelError(f"--{name} must be between 1 and {1 << 20:,}, not {value}.")
+    """Shows networks' layers."""
+    asked = parse(Arguments, arguments, "summary", _DESCRIPTION)
+    subjects = _subjects(asked)
     from reslab.analysis.complexity import summarize
 
-    summary = summarize(spec, (size, size), asked.batch)
+    if asked.graph:
+        _draw(subjects, asked.graph)
+    trainings = [_training(subject, asked.memory) for subject in subjects]
     if asked.json:
-        print_json({"model": spell(spec), **summary.to_dict()})
+        rows = [
+            {
+                "model": spell(subject.spec),
+                **summarize(subject.spec, subject.image_size, asked.batch).to_dict(),
+                **({"training": training} if training else {}),
+            }
+            for subject, training in zip(subjects, trainings, strict=True)
+        ]
+        print_json(rows[0] if len(rows) == 1 else rows)
         return 0
+    if asked.graph:
+        print(asked.graph)
+    for index, (subject, training) in enumerate(zip(subjects, trainings, strict=True)):
+        if not asked.graph:
+            if index:
+                print()
+            _show(subject.spec, summarize(subject.spec, subject.image_size, asked.batch), asked)
+        if training:
+            _show_training(subject, training)
+    return 0
+
+
+def _subjects(asked: Arguments) -> list[_Subject]:
+    if not asked.models:
+        raise ModelError("which network? Give a name, as in `reslab summary resnet20`; `reslab models` lists them.")
+    for name, value in (("input-size", asked.input_size), ("batch", asked.batch), ("depth", asked.depth)):
+        if value is not None and not 0 < value <= 1 << 20:
+            raise ModelError(f"--{name} must be between 1 and {1 << 20:,}, not {value}.")
+    subjects = []
+    for model in asked.models:
+        name = with_fields(model, asked.net.overrides())
+        spec = parse_model(name)
+        side = asked.input_size or spec.usual_input_size
+        subjects.append(_Subject(name, spec, (side, side)))
+    return subjects
+
+
+def _draw(subjects: Sequence[_Subject], path: Path) -> None:
+    from reslab.analysis.architecture import check_suffix, describe, draw
+
+    check_suffix(path)
+    draw([describe(subject.spec, subject.image_size, name=subject.name) for subject in subjects], path)
+
+
+def _training(subject: _Subject, memory: str | None) -> dict[str, int]:
+    """The largest batch that can be trained with, and what it takes; empty unless asked for."""
+    if memory is None:
+        return {}
+    from reslab.analysis.memory import (
+        IMPORT_BYTES,
+        MOST_GAPS,
+        estimate_training_memory,
+        largest_training_batch,
+        parse_memory,
+    )
+
+    num_bytes = parse_memory(memory)
+    spec, size = subject.spec, subject.image_size
+    batch = largest_training_batch(spec, size, num_bytes - IMPORT_BYTES)
+    peak = IMPORT_BYTES + estimate_training_memory(spec, size, max(1, batch))
+    if not batch:
+        raise ModelError(f"training {subject.name} takes {_gib(peak)} with one image a step, more than {memory}.")
+    return {
+        "memory_bytes": num_bytes,
+        "largest_batch": batch,
+        "peak_bytes": peak,
+        "largest_batch_with_gaps": largest_training_batch(spec, size, num_bytes - IMPORT_BYTES, gaps=MOST_GAPS),
+    }
+
+
+def _show(spec: NetSpec, summary: "Summary", asked: Arguments) -> None:
     table = Table(title=f"{spell(spec)}, {spec.depth} layers", title_justify="left")
     for heading, justify in (
         ("layer", "left"),
@@ -72,14 +166,38 @@ def main(arguments: Sequence[str]) -> int:
     total = summary.input_bytes + summary.activation_bytes + summary.parameter_bytes
     console.print(
         f"parameters     {summary.parameters:,}\n"
-        f"multiply-adds  {summary.macs:,} at batch {asked.batch}\n"
+        f"multiply-adds  {_count(summary.macs)} at batch {asked.batch}\n"
         f"memory         input {_mb(summary.input_bytes)}, activations forward and backward "
         f"{_mb(summary.activation_bytes)}, parameters {_mb(summary.parameter_bytes)}: {_mb(total)} in all",
         highlight=False,
         soft_wrap=True,
     )
-    return 0
+
+
+def _show_training(subject: _Subject, training: dict[str, int]) -> None:
+    height, width = subject.image_size
+    print(
+        f"training       {subject.name}: batches of up to {training['largest_batch']:,} images of {height}x{width} fit "
+        f"in {_gib(training['memory_bytes'])} ({_gib(training['peak_bytes'])} at the peak)"
+    )
+    libc, version = platform.libc_ver()
+    if libc == "glibc" and tuple(map(int, version.split(".")[:2])) < _FILLS_GAPS:
+        print(
+            f"               on this machine's CPU count on {training['largest_batch_with_gaps']:,}: glibc {version} "
+            "leaves gaps between tensors, which 2.38 fills"
+        )
+
+
+def _count(number: int) -> str:
+    for size, letter in ((10**9, "G"), (10**6, "M")):
+        if number >= size:
+            return f"{number / size:.2f} {letter} ({number:,})"
+    return f"{number:,}"
 
 
 def _mb(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:,.2f} MB"
+    return f"{num_bytes / 1e6:.2f} MB"
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.2f} GiB"
