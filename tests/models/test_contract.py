@@ -58,6 +58,8 @@ def test_forward_and_backward_reach_every_parameter(spelling):
     without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert without == []
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+    if not model.spec.is_random:
+        assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
 
 
 @pytest.mark.parametrize("spelling", [*REGISTERED, *OTHERS])

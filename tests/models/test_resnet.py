@@ -2,11 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from reslab.models import NetSpec, create_model, list_models, parse_model
+from reslab.models import NetSpec, create_model, parse_model
 from reslab.models.blocks import BasicBlock, Bottleneck
 from reslab.models.shortcuts import ParameterFreeShortcut
 
-SMALL = [name for name in list_models() if name not in ("resnet1202", "resnet101", "resnet152")]
 SHORTCUTS = ["A", "B", "C", "avgpool", "none"]
 
 
@@ -72,19 +71,6 @@ def test_preactivation_nets_have_the_follow_ups_size(depth, millions):
         model = create_model(f"preact_resnet{depth}")
     counted = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)]
     assert round(sum(map(parameters, counted)) / 1e6, 1) == millions
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_every_parameter_gets_a_gradient_and_outputs_have_their_shape(name):
-    model = create_model(name, num_classes=7)
-    size = image_size(model.spec)
-    logits = model(torch.randn(3, 3, size, size))
-    assert logits.shape == (3, 7)
-    logits.square().sum().backward()
-    for key, parameter in model.named_parameters():
-        assert parameter.grad is not None, key
-        assert torch.isfinite(parameter.grad).all(), key
-        assert parameter.grad.abs().sum() > 0, key
 
 
 @pytest.mark.parametrize("shortcut", SHORTCUTS)

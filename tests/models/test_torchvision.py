@@ -109,6 +109,8 @@ def test_over_the_grid_of_arguments_both_agree(block, norm):
     for row in GRID:
         if (row[0], row[4]) != (block, norm) or (row[5] and row[2] != (1, 64)):
             continue
+        if norm != "default" and row[2] not in ((1, 64), (4, 16)):
+            continue
         _, layers, (groups, width), dilated, _, zero = row
         arguments = {
             "num_classes": 3,
