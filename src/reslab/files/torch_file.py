@@ -1,6 +1,7 @@
 """Files that torch saved, read without unpickling anything but tensors and plain types."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -25,5 +26,5 @@ def load_torch_file(path: Path) -> Any:
         try:
             return torch.load(stream, map_location="cpu", weights_only=True)
         except Exception as error:  # damaged bytes lead torch's unpickler to any exception, IndexError among them
-            lines = str(error).strip().splitlines()
-            raise DamagedFileError(lines[0] if lines else type(error).__name__) from None
+            told = isinstance(error, RuntimeError | UnpicklingError | EOFError) and str(error).strip()
+            raise DamagedFileError(told.splitlines()[0] if told else "torch cannot make sense of its bytes") from None
