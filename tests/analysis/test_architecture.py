@@ -4,7 +4,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from PIL import Image
 
-from reslab.analysis.architecture import describe, draw, make_figure
+from reslab.analysis.architecture import describe
+from reslab.analysis.diagram import draw, make_figure
 from reslab.errors import ModelError
 from reslab.models import list_models, parse_model
 

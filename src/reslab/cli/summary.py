@@ -107,7 +107,8 @@ def _subjects(asked: Arguments) -> list[_Subject]:
 
 
 def _draw(subjects: Sequence[_Subject], path: Path) -> None:
-    from reslab.analysis.architecture import check_suffix, describe, draw
+    from reslab.analysis.architecture import describe
+    from reslab.analysis.diagram import check_suffix, draw
 
     check_suffix(path)
     draw([describe(subject.spec, subject.image_size, name=subject.name) for subject in subjects], path)

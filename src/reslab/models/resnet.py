@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from reslab.errors import ModelError
 from reslab.models.blocks import BasicBlock, Block, BlockOptions, Bottleneck, PreActBasicBlock, PreActBottleneck
 from reslab.models.features import FeatureNetwork
-from reslab.models.layers import NormLayer, conv3x3, make_activation, norm_layer_of
+from reslab.models.layers import NormLayer, conv3x3, initialize_convolution, make_activation, norm_layer_of
 from reslab.models.shortcuts import Gate, make_shortcut
 from reslab.models.spec import NetSpec
 
@@ -152,9 +152,7 @@ class ResNet(FeatureNetwork):
         """He initialisation of the convolutions (Sec. 3.4); norms and fc are as torch makes them."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode=self.spec.init, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                initialize_convolution(module, self.spec.init)
         for module in self.modules():
             if isinstance(module, Gate):
                 nn.init.constant_(cast(Tensor, module.conv.bias), module.first_bias)

@@ -8,7 +8,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from reslab.models.features import FeatureNetwork
-from reslab.models.layers import NormLayer, conv3x3, make_activation, norm_layer_of
+from reslab.models.layers import NormLayer, conv3x3, initialize_convolution, make_activation, norm_layer_of
 from reslab.models.spec import NetSpec
 
 __all__ = ["VGG"]
@@ -67,9 +67,7 @@ class VGG(FeatureNetwork):
         """He initialisation of the convolutions, and small normal weights in the classifier, as in torchvision."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode=self.spec.init, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                initialize_convolution(module, self.spec.init)
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, 0.01)
                 nn.init.zeros_(module.bias)
