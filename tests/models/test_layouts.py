@@ -165,11 +165,15 @@ def test_another_number_of_classes_replaces_the_head_and_says_so(name):
 
 
 def test_features_without_a_classifier_take_and_give_weights():
-    whole, features = create_model("resnet20"), create_model("resnet20", num_classes=0)
+    whole, features, fresh = (create_model("resnet20", num_classes=n) for n in (10, 0, 10))
     with pytest.warns(HeadReplacedWarning, match="the model has no classifier"):
         load_weights(features, whole.state_dict())
     with pytest.warns(HeadReplacedWarning, match="the file has no classifier"):
-        load_weights(create_model("resnet20"), features.state_dict())
+        load_weights(fresh, features.state_dict())
+    read = fresh.state_dict()
+    body = {key: value for key, value in whole.state_dict().items() if not key.startswith("fc.")}
+    assert all(torch.equal(read[key], value) for key, value in body.items())
+    assert not torch.equal(read["fc.weight"], whole.fc.weight)
 
 
 def test_unknown_layouts_and_two_names_for_one_tensor_are_refused():
