@@ -1,13 +1,21 @@
-"""What a number depends on besides the code: versions, processor, commit. Importing this module imports no torch."""
+"""What a number depends on besides the code: versions, processor, memory, commit. Importing this module imports no
+torch.
+"""
 
 import os
 import platform
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["available_cores", "describe_environment"]
+from reslab.errors import ReslabError
+
+__all__ = ["available_cores", "describe_environment", "parse_memory", "resident_bytes"]
+
+_UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?B)?\s*", re.IGNORECASE)
 
 _PACKAGES = ("reslab", "torch", "torchvision", "numpy", "pillow", "scikit-learn", "safetensors")
 
@@ -29,6 +37,29 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def parse_memory(text: str) -> int:
+    """Reads `8GiB`, `800MB` or `2G`; a letter alone means powers of 1024, as with most tools.
+
+    Raises:
+        ReslabError: it is no size, or has no unit.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None or float(match[1]) == 0:
+        raise ReslabError(f"cannot read the memory {text!r}: write a size with its unit, as in 8GiB, 800MB or 2G.")
+    base = 1000 if (match[3] or "").upper() == "B" else 1024
+    return int(float(match[1]) * base ** _UNITS[match[2].upper()])
+
+
+def resident_bytes(*, peak: bool = False) -> int:
+    """Memory of this process that is resident now, or was at most; 0 where the system does not tell."""
+    word = "VmHWM:" if peak else "VmRSS:"
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(word)), 0)
 
 
 def _version(package: str) -> str | None:

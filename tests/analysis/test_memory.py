@@ -12,9 +12,9 @@ from reslab.analysis.memory import (
     MOST_GAPS,
     estimate_training_memory,
     largest_training_batch,
-    parse_memory,
+    plan_checkpointing,
 )
-from reslab.errors import ModelError, ReslabError
+from reslab.errors import ModelError
 from reslab.models import create_model, parse_model
 
 # Two steps of training as eager as can be, in a process of their own.
@@ -134,28 +134,62 @@ def test_no_batch_fits_into_less_than_the_weights():
     assert largest_training_batch(parse_model("resnet20"), (32, 32), -1) == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "num_bytes"),
-    [
-        ("8GiB", 8 * 1024**3),
-        ("800MB", 800_000_000),
-        ("2G", 2 * 1024**3),
-        ("1.5 gb", 1_500_000_000),
-        (" 512m ", 512 * 1024**2),
-        ("1TiB", 1024**4),
-        ("64KiB", 65536),
-    ],
-)
-def test_sizes_are_read(text, num_bytes):
-    assert parse_memory(text) == num_bytes
-
-
-@pytest.mark.parametrize("text", ["", "8", "GiB", "8 apples", "-8GiB", "0GB", "8GiBs", "1e9B", "8B", "nan GB"])
-def test_what_is_no_size_gets_a_sentence(text):
-    with pytest.raises(ReslabError, match="write a size with its unit, as in 8GiB"):
-        parse_memory(text)
-
-
 def test_images_too_small_for_a_network_get_a_sentence():
     with pytest.raises(ModelError, match="too small"):
         estimate_training_memory(parse_model("resnet20[shortcut=avgpool]"), (1, 1), 2)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "side", "batch"),
+    [
+        ("resnet56", 32, 128),
+        ("resnet50", 64, 32),
+        ("preact_resnet110", 32, 64),
+        ("resnet20[stochastic_depth=0.5]", 32, 256),
+    ],
+)
+def test_a_plan_takes_no_more_than_it_may_and_the_less_the_more_it_computes_again(spelling, side, batch):
+    spec = parse_model(spelling)
+    whole = estimate_training_memory(spec, (side, side), batch)
+    least = estimate_training_memory(spec, (side, side), 2)  # the weights, above all
+    limits = [least + int(share * (whole - least)) for share in (1.0, 0.8, 0.65)]
+    plans = [plan_checkpointing(spec, (side, side), batch, limit) for limit in limits]
+    assert plans[0].segments == ()
+    assert plans[0].recomputed == 0
+    assert plans[0].peak_bytes == whole
+    for limit, plan in zip(limits[1:], plans[1:], strict=True):
+        assert 0.6 * limit < plan.peak_bytes <= limit  # what may be used is
+        assert len(plan.segments) == len(spec.blocks)
+        assert all(sum(stage) <= blocks for stage, blocks in zip(plan.segments, spec.blocks, strict=True))
+    assert 0 < plans[1].recomputed <= plans[2].recomputed <= 1
+
+
+def test_a_plan_is_what_autograd_keeps():
+    """Bytes saved for the gradients with and without a plan, counted on the CPU by autograd's own hooks."""
+    spec, batch = parse_model("resnet56"), 16
+    whole = estimate_training_memory(spec, (32, 32), batch)
+    plan = plan_checkpointing(spec, (32, 32), batch, FIRST_STEP_BYTES + (whole - FIRST_STEP_BYTES) // 2)
+
+    def kept(segments):
+        model = create_model(spec).to(memory_format=torch.channels_last).train()
+        if segments:
+            model.set_grad_checkpointing(segments=segments)
+        saved = {}
+
+        def note(tensor):
+            saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = model(images).sum()
+        assert loss.isfinite()
+        return sum(saved.values())
+
+    assert kept(plan.segments) < 0.5 * kept(())
+
+
+@pytest.mark.parametrize("spelling", ["resnet20", "vgg16[widths=8-8-8-8-8]"])
+def test_a_limit_that_nothing_fits_gets_a_sentence(spelling):
+    with pytest.raises(ModelError, match="take smaller batches"):
+        plan_checkpointing(parse_model(spelling), (32, 32), 1024, FIRST_STEP_BYTES + 1_000_000)

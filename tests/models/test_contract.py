@@ -127,6 +127,9 @@ def test_max_pooling_before_the_classifier():
         (lambda m: m.forward_intermediates(images_for(m), indices=[]), "0 to 3"),
         (lambda m: m.forward_intermediates(images_for(m), output_fmt="NLC"), "NCHW"),
         (lambda m: m.reset_classifier(-1), "num_classes"),
+        (lambda m: m.set_grad_checkpointing(segments=[[1], [1]]), "do not fit into stages"),
+        (lambda m: m.set_grad_checkpointing(segments=[[4], [], []]), "do not fit into stages"),
+        (lambda m: m.set_grad_checkpointing(segments=[[0], [], []]), "do not fit into stages"),
         (lambda m: m.reset_classifier(3, "median"), "avg, max"),
     ],
 )
@@ -135,11 +138,18 @@ def test_wrong_requests_get_a_sentence(call, message):
         call(network("resnet20"))
 
 
+@pytest.mark.parametrize("in_segments", [False, True])
 @pytest.mark.parametrize("spelling", SMALL)
-def test_gradient_checkpointing_changes_nothing(spelling):
+def test_gradient_checkpointing_changes_nothing(spelling, in_segments):
     plain = network(spelling).train()
     checkpointed = copy.deepcopy(plain)
-    checkpointed.set_grad_checkpointing()
+    if in_segments and plain.spec.family == "vgg":
+        pytest.skip("a VGG has no blocks")
+    if in_segments:  # the first block of every stage alone, then the next two, and the others as they are
+        segments = [[min(1, blocks), *([2] if blocks > 2 else [])] for blocks in plain.spec.blocks]
+        checkpointed.set_grad_checkpointing(segments=segments)
+    else:
+        checkpointed.set_grad_checkpointing()
     images = images_for(plain)
     for model in (plain, checkpointed):
         torch.manual_seed(1)

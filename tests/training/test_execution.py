@@ -54,3 +54,17 @@ def test_a_device_that_is_not_here_gets_a_sentence(device):
         choose_execution(recipe, parse_model("resnet20"), SIZE)
     with pytest.raises(CheckpointError, match="this machine lacks"):
         Execution.from_dict(Execution(device, 1, True, False).to_dict())
+
+
+def test_auto_takes_bf16_where_the_processor_has_instructions_for_it(monkeypatch):
+    spec = parse_model("resnet20")
+    long = replace(load_recipe("cifar-paper"), hardware=HardwareRecipe(device="cpu", precision="auto"))
+    for has, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda has=has: has)
+        monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+        execution = choose_execution(long, spec, (32, 32))
+        assert execution.precision == precision
+        assert any(precision in reason for reason in execution.reasons)
+    asked = replace(long, hardware=HardwareRecipe(device="cpu", precision="bf16"))
+    assert choose_execution(asked, spec, (32, 32)).precision == "bf16"
+    assert choose_execution(load_recipe("cifar-paper"), spec, (32, 32)).precision == "fp32"

@@ -168,6 +168,21 @@ def test_the_compiled_step_learns_like_the_eager_one_and_resumes_bitwise(compile
     assert fast[0]["loss"] == pytest.approx(eager[0]["loss"], rel=1e-3)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_reduced_precision_learns_like_fp32_and_resumes_bitwise(tiny_data, tmp_path, precision):
+    recipe = replace(RECIPE, hardware=replace(RECIPE.hardware, precision=precision))
+    data = tiny_data()
+    train("resnet8", data, recipe=RECIPE, run_dir=tmp_path / "fp32")
+    train("resnet8", data, recipe=recipe, run_dir=tmp_path / "reduced")
+    for stop in ("5", "9", None):
+        train("resnet8", data, recipe=recipe, run_dir=tmp_path / "parts", resume=True, stop_after=stop)
+    assert same_weights(tmp_path / "reduced", tmp_path / "parts")
+    assert not same_weights(tmp_path / "reduced", tmp_path / "fp32")
+    first, second = (rows(tmp_path / name)[0]["loss"] for name in ("fp32", "reduced"))
+    assert second == pytest.approx(first, rel=0.02)
+    assert all(tensor.dtype != torch.bfloat16 for tensor in weights(tmp_path / "reduced").values())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,9 +1,11 @@
 """How much memory a training step takes, counted tensor by tensor on torch's meta device, which computes nothing."""
 
-import re
 import weakref
+from bisect import bisect_left
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,17 +15,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from reslab.analysis.complexity import summarize
-from reslab.errors import ReslabError
+from reslab.errors import ModelError
 from reslab.models.build import build
+from reslab.models.features import FeatureNetwork
+from reslab.models.resnet import ResNet
 from reslab.models.spec import NetSpec
 
 __all__ = [
     "FIRST_STEP_BYTES",
     "IMPORT_BYTES",
     "MOST_GAPS",
+    "CheckpointPlan",
     "estimate_training_memory",
     "largest_training_batch",
-    "parse_memory",
+    "plan_checkpointing",
 ]
 
 # The first two measured with torch 2.14.1's wheel for Linux (CUDA 13.0) on a CPU; one without CUDA takes less.
@@ -34,10 +39,70 @@ FIRST_STEP_BYTES = 180_000_000
 kernels that oneDNN makes."""
 MOST_GAPS = 1.8
 """How many times the tensors' bytes a CPU's memory grows by at the most, of 14 networks and batches with glibc 2.36;
-1.13 at the least. Before 2.38, a freed block is too small for the next tensor of its size, which is aligned anew."""
+1.13 at the least. With gradient checkpointing it was 3 times and more. Before 2.38, a freed block is too small for the
+next tensor of its size, which is aligned anew."""
 
-_UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?B)?\s*", re.IGNORECASE)
+Segments = tuple[tuple[int, ...], ...]
+_ATTEMPTS = 6  # plans that are counted; the first is mostly within a few percent of the memory
+
+
+@dataclass(frozen=True)
+class CheckpointPlan:
+    """Which blocks keep only their inputs for the gradients, and what that takes.
+
+    Args:
+        segments: for each stage the lengths, in blocks, of the segments that are computed again; blocks after them keep
+            what they compute. Empty if everything is kept.
+        peak_bytes: as `estimate_training_memory`.
+        recomputed: share of the forward pass's multiply-adds that are done twice.
+    """
+
+    segments: Segments
+    peak_bytes: int
+    recomputed: float
+
+
+def plan_checkpointing(spec: NetSpec, image_size: tuple[int, int], batch_size: int, memory: int) -> CheckpointPlan:
+    """Gradient checkpointing (arXiv 1604.06174) that puts training into so many bytes, with the least work done twice.
+
+    The segments at the beginning of the network are as long as fits, so that few inputs are stored; when all the rest
+    fits, it keeps what it computes. Block by block it is measured on the meta device what is kept; whole plans are then
+    counted as in `estimate_training_memory`, until one fits.
+
+    Args:
+        spec: the network.
+        image_size: height and width.
+        batch_size: images a step.
+        memory: bytes, over a process that has imported torch.
+
+    Raises:
+        ModelError: the images are too small for the network, or no plan fits: it says how much one takes that does.
+    """
+    whole = estimate_training_memory(spec, image_size, batch_size)
+    if whole <= memory:
+        return CheckpointPlan((), whole, 0.0)
+    if spec.family != "resnet":
+        raise ModelError("checkpointing is planned block by block, and a VGG has none; take smaller batches.")
+    stages = _measure_blocks(spec, image_size, batch_size)
+    # What the blocks may take; the rest are weights, gradients and what lives for a moment.
+    available = sum(block.kept for stage in stages for block in stage) - (whole - memory)
+    least = _least_available(stages)
+    over = 0
+    for attempt in range(1, _ATTEMPTS + 1):
+        available = max(available, least) if attempt < _ATTEMPTS else least
+        segments = _segments(stages, available)
+        assert segments is not None
+        peak = _peak(spec, image_size, batch_size, segments)
+        over = peak - memory
+        if over <= 0:
+            return CheckpointPlan(segments, peak, _recomputed(stages, segments))
+        if available == least:
+            break
+        available -= attempt * (over + memory // 100)
+    raise ModelError(
+        f"with {batch_size} images a step training takes {over / 2**20:,.0f} MiB more, even if as little as possible "
+        "is kept for the gradients; take smaller batches."
+    )
 
 
 def estimate_training_memory(spec: NetSpec, image_size: tuple[int, int], batch_size: int) -> int:
@@ -78,22 +143,17 @@ def largest_training_batch(spec: NetSpec, image_size: tuple[int, int], memory: i
     return min((available - fixed) // per_image for fixed, per_image in moments if per_image)
 
 
-def parse_memory(text: str) -> int:
-    """Reads `8GiB`, `800MB` or `2G`; a letter alone means powers of 1024, as with most tools.
+# Counting
 
-    Raises:
-        ReslabError: it is no size, or has no unit.
-    """
-    match = _SIZE.fullmatch(text)
-    if match is None or float(match[1]) == 0:
-        raise ReslabError(f"cannot read the memory {text!r}: write a size with its unit, as in 8GiB, 800MB or 2G.")
-    base = 1000 if (match[3] or "").upper() == "B" else 1024
-    return int(float(match[1]) * base ** _UNITS[match[2].upper()])
+
+def _peak(spec: NetSpec, image_size: tuple[int, int], batch_size: int, segments: Segments) -> int:
+    """As `estimate_training_memory`, with gradient checkpointing."""
+    return FIRST_STEP_BYTES + max(_bytes_alive(spec, image_size, batch_size, segments))
 
 
 @lru_cache(maxsize=8)
 def _moments(spec: NetSpec, image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """For each moment of a step, the bytes alive: those that do not depend on the batch, and those of each image.
+    """Memory at every moment of a step as fixed bytes and bytes an image.
 
     Two batches give both exactly, since the step allocates in the same order for any number of images; not for one,
     which torch treats apart in places.
@@ -103,13 +163,22 @@ def _moments(spec: NetSpec, image_size: tuple[int, int]) -> tuple[tuple[int, int
     return tuple(sorted((fixed + FIRST_STEP_BYTES, per_image) for fixed, per_image in moments))
 
 
-def _bytes_alive(spec: NetSpec, image_size: tuple[int, int], batch_size: int) -> list[int]:
-    """After every allocation of a training step."""
+def _on_meta(spec: NetSpec, image_size: tuple[int, int], batch_size: int) -> tuple[FeatureNetwork, Tensor, Tensor]:
+    """A network in training, images and labels that take no memory."""
     summarize(spec, image_size)  # which says so if the images are too small
     with torch.device("meta"):
         model = build(spec).to(memory_format=torch.channels_last).train()
         images = torch.empty(batch_size, *image_size, spec.in_channels).permute(0, 3, 1, 2)
         labels = torch.empty(batch_size, dtype=torch.int64)
+    return model, images, labels
+
+
+def _bytes_alive(spec: NetSpec, image_size: tuple[int, int], batch_size: int, segments: Segments = ()) -> list[int]:
+    """After every allocation of a training step."""
+    model, images, labels = _on_meta(spec, image_size, batch_size)
+    if segments:
+        assert isinstance(model, ResNet)
+        model.set_grad_checkpointing(segments=segments)
     allocations = _Allocations()
     for parameter in model.parameters():
         allocations.alive += parameter.nbytes  # its momentum
@@ -159,3 +228,84 @@ class _Allocations(TorchDispatchMode):
             if isinstance(result, Tensor):
                 self.note(result)
         return results
+
+
+# Planning
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One block of a network.
+
+    Args:
+        kept: bytes that it leaves for the gradients, its output included.
+        input: bytes of its input.
+        macs: multiply-adds of an image.
+    """
+
+    kept: int
+    input: int
+    macs: int
+
+
+def _measure_blocks(spec: NetSpec, image_size: tuple[int, int], batch_size: int) -> list[list[_Block]]:
+    """Of every stage its blocks."""
+    model, images, _ = _on_meta(spec, image_size, 2)
+    assert isinstance(model, ResNet)
+    allocations, before = _Allocations(), {}
+    measured: dict[str, _Block] = {}
+    layers = summarize(spec, image_size).layers
+
+    def start(name: str, x: Tensor) -> None:
+        before[name] = allocations.alive
+
+    def end(name: str, x: Tensor) -> None:
+        macs = sum(layer.macs for layer in layers if layer.name.startswith(f"{name}."))
+        kept = allocations.alive - before[name]
+        measured[name] = _Block(kept * batch_size // 2, x.nbytes * batch_size // 2, macs)
+
+    stages = [[f"{stage}.{index}" for index in range(len(blocks))] for stage, blocks in model.named_stages()]
+    for name in chain.from_iterable(stages):
+        block = model.get_submodule(name)
+        block.register_forward_pre_hook(lambda _, inputs, name=name: start(name, inputs[0]))
+        block.register_forward_hook(lambda _, inputs, output, name=name: end(name, inputs[0]))
+    with allocations:
+        output = model(images)
+    del output
+    return [[measured[name] for name in stage] for stage in stages]
+
+
+def _segments(stages: list[list[_Block]], available: int) -> Segments | None:
+    """The longest segments from the front with which no moment of the backward pass takes more than `available`.
+
+    While a segment's gradients are computed there are its blocks' activations and the inputs of all segments before.
+    """
+    left = sum(block.kept for stage in stages for block in stage)
+    stored, segments = 0, []
+    for stage in stages:
+        lengths: list[int] = []
+        done = 0
+        while done < len(stage) and stored + left > available:
+            stored += stage[done].input
+            length = alive = 0
+            for block in stage[done:]:
+                if stored + alive + block.kept > available:
+                    break
+                length, alive = length + 1, alive + block.kept
+            if not length:
+                return None
+            lengths.append(length)
+            done, left = done + length, left - alive
+        segments.append(tuple(lengths))
+    return tuple(segments)
+
+
+def _least_available(stages: list[list[_Block]]) -> int:
+    """The least with which there are segments."""
+    candidates = range(sum(block.kept for stage in stages for block in stage) + 1)
+    return bisect_left(candidates, True, key=lambda available: _segments(stages, available) is not None)
+
+
+def _recomputed(stages: list[list[_Block]], segments: Segments) -> float:
+    twice = sum(block.macs for stage, lengths in zip(stages, segments, strict=True) for block in stage[: sum(lengths)])
+    return twice / sum(block.macs for stage in stages for block in stage)

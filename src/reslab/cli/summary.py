@@ -123,8 +123,8 @@ def _training(subject: _Subject, memory: str | None) -> dict[str, int]:
         MOST_GAPS,
         estimate_training_memory,
         largest_training_batch,
-        parse_memory,
     )
+    from reslab.environment import parse_memory
 
     num_bytes = parse_memory(memory)
     spec, size = subject.spec, subject.image_size

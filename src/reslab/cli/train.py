@@ -35,6 +35,7 @@ _DESCRIPTION = """Train a network, or resume a run.
   reslab train resnet20 --data digits
   reslab train resnet56 --data cifar10 --recipe cifar-paper --seed 1
   reslab train resnet20 --data photos/ --iterations 2000 --data.no-flip
+  reslab train resnet1202 --data cifar10 --memory 2GiB      computes again what does not fit
   reslab train --resume --run-dir runs/resnet20-digits-digits-quick-seed0
 
 The run's folder gets run.json, metrics.jsonl, checkpoints, curves.png, and weights.safetensors with its card.
@@ -78,6 +79,8 @@ class Arguments:
     or hub:owner/name. A classifier for another number of classes starts afresh."""
     checkpoint_every: OptionalCount = None
     """Short for --monitoring.checkpoint-every."""
+    memory: OptionalText = None
+    """Short for --hardware.memory: a limit for the whole process, as in 2GiB."""
     run_dir: OptionalPath = None
     """The run's folder; runs/MODEL-DATA-RECIPE-seedN by default."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -105,6 +108,8 @@ def main(arguments: Sequence[str]) -> int:
     recipe = asked.fields.onto(recipe)
     if asked.checkpoint_every is not None:
         recipe = replace(recipe, monitoring=replace(recipe.monitoring, checkpoint_every=asked.checkpoint_every))
+    if asked.memory is not None:
+        recipe = replace(recipe, hardware=replace(recipe.hardware, memory=asked.memory))
 
     # What is not given is the run's own on a resume, and the default otherwise.
     record = run.record if run else {}

@@ -14,9 +14,11 @@ from reslab.data.batches import evaluation_batches
 from reslab.data.dataset import Split
 from reslab.data.normalization import Normalization
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["EVALUATION_BATCH", "Evaluation", "evaluate"]
 
 PROTOCOL = "one-crop"
+EVALUATION_BATCH = 250
+"""Images a forward pass, unless told otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ def evaluate(
     split: Split,
     normalization: Normalization,
     *,
-    batch_size: int = 250,
+    batch_size: int = EVALUATION_BATCH,
     advance: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Evaluates a network in inference mode; its training flag is left as it was.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -174,14 +174,6 @@ class FeatureNetwork(nn.Module):
         """`function` of x, with only x kept for the gradients; `layers` are those it goes through."""
         output: Tensor = checkpoint(function, x, use_reentrant=False, context_fn=lambda: _contexts(layers))
         return output
-
-    def run_blocks(self, stage: nn.Sequential, x: Tensor) -> Tensor:
-        """A stage, with gradient checkpointing block by block if it is on."""
-        if not self.recomputes:
-            return cast(Tensor, stage(x))
-        for block in stage:
-            x = self.recomputed(block, block, x)
-        return x
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

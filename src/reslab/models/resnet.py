@@ -50,6 +50,8 @@ class ResNet(FeatureNetwork):
         NotImplementedError: dilation of basic blocks.
     """
 
+    checkpoint_segments: tuple[tuple[int, ...], ...] | None = None
+
     def __init__(
         self,
         block: NetSpec | Callable[..., nn.Module],
@@ -161,10 +163,38 @@ class ResNet(FeatureNetwork):
                 if last.weight is not None:
                     nn.init.zeros_(cast(Tensor, last.weight))
 
+    def named_stages(self) -> list[tuple[str, nn.Sequential]]:
+        """The stages of blocks with their names, in order."""
+        return list(zip(self.stage_names, self.stages, strict=True))
+
     @property
     def stages(self) -> list[nn.Sequential]:
         """The stages of blocks, in order."""
         return [cast(nn.Sequential, getattr(self, name)) for name in self.stage_names]
+
+    def set_grad_checkpointing(self, enable: bool = True, segments: Sequence[Sequence[int]] | None = None) -> None:
+        """In training keep only the inputs of segments and compute the rest again for the gradients.
+
+        Losses, gradients and running statistics are bitwise those of training without.
+
+        Args:
+            enable: on or off.
+            segments: for each stage the lengths, in blocks, of the segments that it begins with; blocks after them keep
+                what they compute. Every block is a segment of its own by default.
+
+        Raises:
+            ModelError: other numbers than the stages and their blocks allow.
+        """
+        if segments is not None:
+            segments = tuple(tuple(stage) for stage in segments)
+            fits = len(segments) == len(self.spec.blocks) and all(
+                all(length > 0 for length in stage) and sum(stage) <= blocks
+                for stage, blocks in zip(segments, self.spec.blocks, strict=True)
+            )
+            if not fits:
+                raise ModelError(f"segments={segments} do not fit into stages of {self.spec.blocks} blocks.")
+        super().set_grad_checkpointing(enable)
+        self.checkpoint_segments = segments
 
     # From images to logits
 
@@ -176,10 +206,22 @@ class ResNet(FeatureNetwork):
     def _first_stage(self, x: Tensor) -> Tensor:
         if self.maxpool is not None:
             x = self.maxpool(x)
-        return self.run_blocks(self.stages[0], x)
+        return self._run_stage(0, self.stages[0], x)
+
+    def _run_stage(self, index: int, stage: nn.Sequential, x: Tensor) -> Tensor:
+        """A stage, with gradient checkpointing segment by segment if it is on."""
+        if not self.recomputes:
+            return cast(Tensor, stage(x))
+        lengths = (1,) * len(stage) if self.checkpoint_segments is None else self.checkpoint_segments[index]
+        done = 0
+        for length in lengths:
+            segment = stage[done : done + length]
+            x = self.recomputed(segment, segment, x)
+            done += length
+        return cast(Tensor, stage[done:](x))
 
     def feature_steps(self) -> list[Callable[[Tensor], Tensor]]:
-        later = [partial(self.run_blocks, stage) for stage in self.stages[1:]]
+        later = [partial(self._run_stage, index, stage) for index, stage in enumerate(self.stages)][1:]
         return [self.run_stem, self._first_stage, *later]
 
     def finish_features(self, x: Tensor) -> Tensor:

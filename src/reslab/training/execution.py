@@ -1,17 +1,17 @@
 """How a run is computed on this machine: device, threads, layout, compilation. Decided once and kept in the run."""
 
-import os
-import shutil
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from reslab.analysis.complexity import count_macs
-from reslab.environment import available_cores
-from reslab.errors import CheckpointError, RecipeError
+from reslab.analysis.memory import FIRST_STEP_BYTES, Segments, plan_checkpointing
+from reslab.environment import available_cores, parse_memory, resident_bytes
+from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models.spec import NetSpec
-from reslab.training.recipe import Recipe
+from reslab.training.memory import cxx_compiler
+from reslab.training.recipe import HardwareRecipe, Recipe
 
 __all__ = ["Execution", "choose_execution"]
 
@@ -21,6 +21,7 @@ __all__ = ["Execution", "choose_execution"]
 _ASSUMED_FLOPS = 1e11
 _WORTH_COMPILING_SECONDS = 900.0
 _COMPILE_SECONDS_PER_LAYER = 1.0
+_FIRST_WITH_BF16 = (8, 0)  # Ampere
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Execution:
         threads: of a CPU.
         channels_last: whether activations lie in NHWC order.
         compiled: whether the training step goes through torch.compile.
+        precision: of convolutions and products: fp32, bf16 or fp16.
+        segments: of gradient checkpointing, as in `CheckpointPlan`; None if everything is kept for the gradients.
+        tensor_bytes: limit for the tensors of a CPU, where the recipe has one for the process.
+        predicted_bytes: peak of the process (of a GPU's memory), where the recipe has a limit.
         reasons: why, for what was left to be decided.
     """
 
@@ -39,11 +44,16 @@ class Execution:
     threads: int
     channels_last: bool
     compiled: bool
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    segments: Segments | None = None
+    tensor_bytes: int | None = None
+    predicted_bytes: int | None = None
     reasons: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in a run's record."""
-        return {**asdict(self), "reasons": list(self.reasons)}
+        segments = None if self.segments is None else [list(stage) for stage in self.segments]
+        return {**asdict(self), "segments": segments, "reasons": list(self.reasons)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Execution":
@@ -52,10 +62,12 @@ class Execution:
         Raises:
             CheckpointError: it cannot.
         """
-        execution = cls(**{**values, "reasons": tuple(values["reasons"])})
+        segments = values.get("segments")
+        segments = None if segments is None else tuple(map(tuple, segments))
+        execution = cls(**{**values, "segments": segments, "reasons": tuple(values["reasons"])})
         if not _device_exists(execution.device):
             raise CheckpointError(f"the run was computed on {execution.device}, which this machine lacks.")
-        if execution.compiled and execution.device == "cpu" and not _has_compiler():
+        if execution.compiled and execution.device == "cpu" and not cxx_compiler():
             raise CheckpointError(
                 "the run was compiled, and this machine has no C++ compiler; install g++ to go on to the same weights."
             )
@@ -86,12 +98,57 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
     if hardware.channels_last == "auto":
         reasons.append("channels last: faster for these convolutions")
     compiled = hardware.compile == "on"
-    if hardware.compile == "on" and device == "cpu" and not _has_compiler():
+    if hardware.compile == "on" and device == "cpu" and not cxx_compiler():
         raise RecipeError("hardware.compile=on needs a C++ compiler; install g++, or use auto.")
-    if hardware.compile == "auto":
-        compiled, reason = _compiling_pays(recipe, spec, image_size, device, threads)
+    precision, reason = _choose_precision(hardware, device)
+    reasons += [reason] if reason else []
+    segments = tensor_bytes = predicted = None
+    if hardware.memory:
+        segments, tensor_bytes, predicted, reason = _plan_memory(recipe, spec, image_size, device)
         reasons.append(reason)
-    return Execution(device, threads, channels_last, compiled, tuple(reasons))
+        if segments and hardware.compile == "on":
+            raise RecipeError("hardware.compile=on cannot be had together with blocks that are computed again.")
+    if hardware.compile == "auto":
+        if segments:
+            compiled, reason = False, "not compiled: blocks are computed again, which torch.compile does not do"
+        elif precision != "fp32" and device == "cpu":
+            compiled, reason = False, f"not compiled: in {precision} that was slower"
+        else:
+            compiled, reason = _compiling_pays(recipe, spec, image_size, device, threads)
+        reasons.append(reason)
+    return Execution(
+        device, threads, channels_last, compiled, precision, segments, tensor_bytes, predicted, tuple(reasons)
+    )
+
+
+def _choose_precision(hardware: HardwareRecipe, device: str) -> tuple[Literal["fp32", "bf16", "fp16"], str]:
+    if hardware.precision != "auto":
+        return hardware.precision, ""
+    if device == "cpu":
+        has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        has = device.startswith("cuda") and torch.cuda.get_device_capability(device) >= _FIRST_WITH_BF16
+    if has:
+        return "bf16", f"bf16: {device} has instructions for it"
+    return "fp32", f"fp32: {device} has no instructions for bf16"
+
+
+def _plan_memory(
+    recipe: Recipe, spec: NetSpec, image_size: tuple[int, int], device: str
+) -> tuple[Segments | None, int | None, int, str]:
+    """Gradient checkpointing, limit of the tensors, predicted peak, and why."""
+    limit = parse_memory(recipe.hardware.memory)
+    on_cpu = device == "cpu"
+    before = resident_bytes() if on_cpu else -FIRST_STEP_BYTES  # nothing of which lies in a GPU's memory
+    try:
+        plan = plan_checkpointing(spec, image_size, recipe.data.batch_size, limit - before)
+    except ModelError as error:
+        raise RecipeError(f"hardware.memory={recipe.hardware.memory} is too little: {error}") from None
+    predicted = before + plan.peak_bytes
+    reason = f"memory: {predicted / 2**30:.2f} GiB predicted"
+    if plan.segments:
+        reason += f", with {plan.recomputed:.0%} of the forward pass computed again for the gradients"
+    return plan.segments or None, plan.peak_bytes - FIRST_STEP_BYTES if on_cpu else None, predicted, reason
 
 
 def _compiling_pays(
@@ -105,13 +162,9 @@ def _compiling_pays(
     worth = _WORTH_COMPILING_SECONDS + 10 * _COMPILE_SECONDS_PER_LAYER * max(0, spec.depth - 56)
     if seconds < worth:
         return False, "not compiled: the run is too short for it to pay"
-    if not _has_compiler():
+    if not cxx_compiler():
         return False, "not compiled: there is no C++ compiler here; install g++ to train faster"
     return True, "compiled: the run is long enough for it to pay"
-
-
-def _has_compiler() -> bool:
-    return any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "g++", "clang++"))
 
 
 def _device_exists(device: str) -> bool:

@@ -4,12 +4,14 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
+from torch import nn
 
 from reslab.analysis.plots import plot_curves
 from reslab.data.batches import TrainingBatches, evaluation_batches
 from reslab.data.dataset import ImageData, Role, Split
 from reslab.data.normalization import Normalization
-from reslab.evaluation import evaluate, precise_batch_norm
+from reslab.environment import resident_bytes
+from reslab.evaluation import EVALUATION_BATCH, Evaluation, evaluate, precise_batch_norm
 from reslab.files.atomic import atomic_path
 from reslab.files.hashing import hash_json
 from reslab.models import spell
@@ -20,7 +22,7 @@ from reslab.training.recipe import Recipe
 from reslab.training.schedule import LAST_SHARE
 from reslab.training.state import TrainingState
 
-__all__ = ["finish_run"]
+__all__ = ["evaluate_within", "finish_run"]
 
 
 def finish_run(
@@ -51,12 +53,12 @@ def finish_run(
     rows = run.rows()
     errors = {
         "train_error": final_train_error(rows, recipe.schedule.iterations),
-        "train_error_clean": evaluate(model, data.split("train"), normalization).top1_error,
+        "train_error_clean": evaluate_within(recipe, model, data.split("train"), normalization).top1_error,
     }
     roles: list[Role] = ["val"] if "val" in data.splits else []
     roles += ["test"] if test_curve and "test" in data.splits else []
     for role in roles:
-        evaluation = evaluate(model, data.split(role), normalization)
+        evaluation = evaluate_within(recipe, model, data.split(role), normalization)
         errors[f"{role}_error"] = evaluation.top1_error
         errors[f"num_{role}_images"] = evaluation.num_images
 
@@ -85,9 +87,17 @@ def finish_run(
         "train_seconds": round(state.seconds, 1),
         "images_per_second": round(recipe.schedule.iterations * recipe.data.batch_size / max(state.seconds, 1e-9), 1),
         "warmup_ended_at": state.warmup.ended_at,
+        "peak_memory_bytes": resident_bytes(peak=True) or None,
     }
     run.finish(result)
     return result
+
+
+def evaluate_within(recipe: Recipe, model: nn.Module, split: Split, normalization: Normalization) -> Evaluation:
+    """`evaluate`, in batches that take no more memory than training where the recipe has a limit."""
+    if not recipe.hardware.memory:
+        return evaluate(model, split, normalization)
+    return evaluate(model, split, normalization, batch_size=min(EVALUATION_BATCH, recipe.data.batch_size))
 
 
 def final_train_error(rows: list[dict[str, Any]], iterations: int) -> float:

@@ -15,17 +15,17 @@ from reslab.data.batches import TrainingBatches
 from reslab.data.normalization import Normalization
 from reslab.environment import describe_environment
 from reslab.errors import CheckpointError, DivergenceError, ModelError, RecipeError
-from reslab.evaluation import evaluate
 from reslab.models import NetSpec, parse_model, spell
 from reslab.models.build import build
 from reslab.models.released import load_released
+from reslab.models.resnet import ResNet
 from reslab.models.weights import HeadReplacedWarning, LoadReport
 from reslab.models.zoo import base_name
 from reslab.runs import Run
 from reslab.training.checkpoint import load_checkpoint, newest_checkpoint, save_best, save_checkpoint
 from reslab.training.execution import Execution, choose_execution
-from reslab.training.finish import finish_run
-from reslab.training.memory import keep_freed_memory
+from reslab.training.finish import evaluate_within, finish_run
+from reslab.training.memory import tensor_memory
 from reslab.training.optimizer import make_optimizer
 from reslab.training.progress import TrainingProgress
 from reslab.training.recipe import Recipe, load_recipe, recipe_from_dict
@@ -34,6 +34,8 @@ from reslab.training.state import Meter, TrainingState, step_seed
 from reslab.training.stopping import StopAfter, StopRequests
 
 __all__ = ["TrainResult", "train"]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -142,10 +144,8 @@ def train(
             return TrainResult(run, recipe.schedule.iterations, None, run.result())
         threads = torch.get_num_threads()
         torch.set_num_threads(execution.threads)
-        if execution.device == "cpu":
-            keep_freed_memory()
         try:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), tensor_memory(execution.tensor_bytes):
                 trainer = Trainer(run, spec, images, recipe, seed, execution, weights, test_curve, progress)
                 return trainer.run_until(stop)
         finally:
@@ -189,16 +189,30 @@ class Trainer:
                 self.loaded = load_released(model, base_name(spell(spec)), weights, progress=progress)
         layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         model = model.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
-        self.state = TrainingState(model, make_optimizer(model, recipe.optimizer), WarmUp(recipe, spec.depth), Meter())
+        if execution.segments is not None:
+            assert isinstance(model, ResNet)
+            model.set_grad_checkpointing(segments=execution.segments)
+        scaler = torch.amp.GradScaler(self.device_type, enabled=execution.precision == "fp16")
+        optimizer = make_optimizer(model, recipe.optimizer)
+        self.state = TrainingState(model, optimizer, WarmUp(recipe, spec.depth), Meter(), scaler)
         self.step = self._make_step()
 
     # Set-up
 
+    @property
+    def device_type(self) -> str:
+        """cpu, cuda, mps."""
+        return torch.device(self.execution.device).type
+
     def _make_step(self) -> Step:
         model = self.state.model
 
+        dtype, reduced = _DTYPES[self.execution.precision], self.execution.precision != "fp32"
+
         def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            logits = model(images)
+            with torch.autocast(self.device_type, dtype, enabled=reduced):
+                logits = model(images)
+            logits = logits.float()
             num_wrong = (logits.detach().argmax(dim=1) != labels).sum()
             return functional.cross_entropy(logits, labels), num_wrong
 
@@ -254,8 +268,9 @@ class Trainer:
         if self.state.model.spec.is_random:  # dropout and stochastic depth, as a function of seed and iteration
             torch.manual_seed(step_seed(self.seed, state.iteration))
         loss, num_wrong = self.step(images, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.optimizer.step()
+        state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
         state.optimizer.zero_grad(set_to_none=True)
         state.meter.add(state.iteration, loss.detach(), num_wrong, len(labels))
         if self.execution.device == "cpu" or state.warmup.active:
@@ -286,13 +301,17 @@ class Trainer:
     def _evaluations(self) -> dict[str, float]:
         errors: dict[str, float] = {}
         if "val" in self.data.splits:
-            error = evaluate(self.state.model, self.data.split("val"), self.normalization).top1_error
+            error = evaluate_within(
+                self.recipe, self.state.model, self.data.split("val"), self.normalization
+            ).top1_error
             errors["val_error"] = error
             if self.state.best_val_error is None or error < self.state.best_val_error:
                 self.state.best_val_error = error
                 save_best(self.run.checkpoints, self.state.state_dict())
         if self.test_curve and "test" in self.data.splits:
-            errors["test_error"] = evaluate(self.state.model, self.data.split("test"), self.normalization).top1_error
+            errors["test_error"] = evaluate_within(
+                self.recipe, self.state.model, self.data.split("test"), self.normalization
+            ).top1_error
         return errors
 
     def _save(self) -> None:

@@ -1,14 +1,57 @@
-"""How freed memory is kept for the next step."""
+"""How the memory of tensors on a CPU is kept for the next step, and within which limit."""
 
 import ctypes
+import hashlib
+import os
 import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
-__all__ = ["keep_freed_memory"]
+import torch
+
+from reslab.files.atomic import atomic_path
+from reslab.files.locations import cache_folder
+
+__all__ = ["cxx_compiler", "keep_freed_memory", "tensor_memory"]
 
 # Numbers of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_ON_HEAP = 32 << 20  # the most that glibc takes
+_SMALLEST_OF_ITS_OWN = 256 << 10
 _NEVER_TRIM = 2**31 - 1
+_SOURCE = Path(__file__).with_name("tensor_pool.cpp")
+_COMPILING_SECONDS = 120
+
+
+@contextmanager
+def tensor_memory(limit: int | None) -> Iterator[None]:
+    """For training on a CPU: what is freed is kept for the next step, so that pages need not be made anew.
+
+    Without a limit this is `keep_freed_memory`. With one, blocks that no tensor uses are given back to the system
+    before all of them together exceed it, by an allocator of our own; where that cannot be compiled, every block is
+    given back at once, which is exact but slower. Numbers do not change.
+
+    Args:
+        limit: bytes of tensors; tensors in use are never refused.
+    """
+    if limit is None:
+        keep_freed_memory()
+        yield
+        return
+    pool = _tensor_pool()
+    if pool is None:
+        _give_back_freed_memory()
+        yield
+        return
+    pool.reslab_pool_use(limit)
+    try:
+        yield
+    finally:
+        pool.reslab_pool_retire()
 
 
 def keep_freed_memory() -> bool:
@@ -20,7 +63,44 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it was possible; other C libraries do as they do.
     """
+    return _set_thresholds(mmap=_LARGEST_ON_HEAP, trim=_NEVER_TRIM)
+
+
+def _give_back_freed_memory() -> bool:
+    return _set_thresholds(mmap=_SMALLEST_OF_ITS_OWN, trim=_LARGEST_ON_HEAP)
+
+
+def _set_thresholds(*, mmap: int, trim: int) -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_ON_HEAP)) and bool(mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM))
+    return bool(mallopt(_M_MMAP_THRESHOLD, mmap)) and bool(mallopt(_M_TRIM_THRESHOLD, trim))
+
+
+def cxx_compiler() -> str | None:
+    """The C++ compiler of this machine, by the names that torch.compile looks for; None if there is none."""
+    return next((name for name in (os.environ.get("CXX") or "g++", "g++", "clang++") if shutil.which(name)), None)
+
+
+@cache
+def _tensor_pool() -> ctypes.CDLL | None:
+    """tensor_pool.cpp, compiled once for each version of torch; None where that is not possible."""
+    compiler = cxx_compiler()
+    if compiler is None or os.name != "posix":
+        return None
+    package = Path(torch.__file__).parent
+    source = _SOURCE.read_bytes()
+    key = hashlib.sha256(source + f"{torch.__version__} {platform.machine()}".encode()).hexdigest()[:16]
+    library = cache_folder("built") / f"tensor_pool-{key}.so"
+    try:
+        if not library.is_file():
+            with atomic_path(library) as temporary:
+                command = [compiler, "-O2", "-std=c++20", "-shared", "-fPIC", "-o", str(temporary), str(_SOURCE)]
+                command += [f"-I{package / 'include'}", f"-L{package / 'lib'}", "-lc10"]
+                subprocess.run(command, check=True, capture_output=True, timeout=_COMPILING_SECONDS)
+        pool = ctypes.CDLL(str(library))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    pool.reslab_pool_use.argtypes = [ctypes.c_size_t]
+    pool.reslab_pool_mapped.restype = ctypes.c_size_t
+    return pool

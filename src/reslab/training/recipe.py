@@ -11,7 +11,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from reslab.errors import RecipeError
+from reslab.environment import parse_memory
+from reslab.errors import RecipeError, ReslabError
 
 __all__ = [
     "DataRecipe",
@@ -120,8 +121,19 @@ class HardwareRecipe:
     """NHWC layout in memory."""
     compile: Switch = "auto"
     """torch.compile; auto compiles where the time saved is clearly more than compiling takes."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    """Of convolutions and products; weights, statistics and the loss stay fp32. auto: bf16 where the processor has
+    instructions for it. fp16 scales the loss, for GPUs without bf16."""
+    memory: str = ""
+    """Limit for the whole process, as in 2GiB (on a GPU, for its memory): blocks are computed again for the gradients
+    where it is needed, which changes the time and not the weights. Empty for none."""
 
     def __post_init__(self) -> None:
+        if self.memory:
+            try:
+                parse_memory(self.memory)
+            except ReslabError as error:
+                raise RecipeError(f"hardware.memory: {error}") from None
         _check(0 <= self.threads <= 1024, "hardware.threads must be between 0 and 1024", self.threads)
 
 

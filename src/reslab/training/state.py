@@ -100,6 +100,7 @@ class TrainingState:
         optimizer: over its parameters.
         warmup: whether the warm-up goes on.
         meter: figures since the last row.
+        scaler: of the loss, in fp16; elsewhere it does nothing.
         iteration: that comes next, from 0.
         best_val_error: in %; None before the first validation.
         seconds: of training so far, without evaluations, over all parts of the run.
@@ -109,6 +110,7 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     warmup: WarmUp
     meter: Meter
+    scaler: torch.amp.GradScaler
     iteration: int = 0
     best_val_error: float | None = None
     seconds: float = 0.0
@@ -128,6 +130,7 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "warmup": self.warmup.state_dict(),
             "meter": self.meter.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "best_val_error": self.best_val_error,
             "seconds": self.seconds,
         }
@@ -138,6 +141,7 @@ class TrainingState:
         self.optimizer.load_state_dict(state["optimizer"])
         self.warmup.load_state_dict(state["warmup"])
         self.meter.load_state_dict(state["meter"])
+        self.scaler.load_state_dict(state.get("scaler", {}))
         self.iteration = state["iteration"]
         self.best_val_error = state["best_val_error"]
         self.seconds = state["seconds"]

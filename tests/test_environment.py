@@ -1,0 +1,38 @@
+"""Versions, processor, memory."""
+
+import pytest
+
+from reslab.environment import parse_memory, resident_bytes
+from reslab.errors import ReslabError
+
+
+@pytest.mark.parametrize(
+    ("text", "num_bytes"),
+    [
+        ("8GiB", 8 * 1024**3),
+        ("800MB", 800_000_000),
+        ("2G", 2 * 1024**3),
+        ("1.5 gb", 1_500_000_000),
+        (" 512m ", 512 * 1024**2),
+        ("1TiB", 1024**4),
+        ("64KiB", 65536),
+    ],
+)
+def test_sizes_are_read(text, num_bytes):
+    assert parse_memory(text) == num_bytes
+
+
+@pytest.mark.parametrize("text", ["", "8", "GiB", "8 apples", "-8GiB", "0GB", "8GiBs", "1e9B", "8B", "nan GB"])
+def test_what_is_no_size_gets_a_sentence(text):
+    with pytest.raises(ReslabError, match="write a size with its unit, as in 8GiB"):
+        parse_memory(text)
+
+
+def test_resident_memory_is_that_of_this_process():
+    before = resident_bytes()
+    if not before:
+        pytest.skip("there is no /proc here")
+    block = bytearray(b"x" * 50_000_000)
+    assert len(block) <= resident_bytes() - before + 5_000_000
+    del block
+    assert resident_bytes(peak=True) >= before + 45_000_000
