@@ -1,7 +1,9 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
+from reslab.errors import RecipeError
 from reslab.training.recipe import ScheduleRecipe, load_recipe
 from reslab.training.schedule import WarmUp, learning_rate
 
@@ -68,3 +70,33 @@ def test_the_warm_up_resumes_where_it_was():
             broken.observe(iteration, wrong)
     assert broken.state_dict() == straight.state_dict()
     assert not broken.active
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine"])
+def test_rates_that_fall_to_zero_are_torchs(decay):
+    """Against torch's schedulers: a linear rise, then the fall."""
+    base = load_recipe("cifar-paper")
+    recipe = replace(base, schedule=replace(base.schedule, iterations=200, decay=decay, warmup_iterations=40))
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    schedulers = torch.optim.lr_scheduler
+    fall = (
+        schedulers.LinearLR(optimizer, 1.0, 0.0, total_iters=160)
+        if decay == "linear"
+        else schedulers.CosineAnnealingLR(optimizer, T_max=160)
+    )
+    theirs = []
+    for _ in range(160):
+        theirs.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        fall.step()
+    ours = [learning_rate(recipe, iteration) for iteration in range(200)]
+    assert ours[:40] == pytest.approx([0.1 * (iteration + 1) / 40 for iteration in range(40)])
+    assert ours[40:] == pytest.approx(theirs)
+
+
+def test_the_warm_up_keeps_its_share_of_a_rescaled_schedule():
+    base = load_recipe("cifar-paper")
+    recipe = replace(base, schedule=replace(base.schedule, warmup_iterations=6_400)).rescaled(1_000)
+    assert recipe.schedule.warmup_iterations == 100
+    with pytest.raises(RecipeError, match=r"below schedule\.iterations"):
+        replace(base.schedule, warmup_iterations=64_000)

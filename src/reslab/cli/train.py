@@ -22,6 +22,7 @@ from reslab.training.recipe import (
     MonitoringRecipe,
     OptimizerRecipe,
     Recipe,
+    RegularizationRecipe,
     ScheduleRecipe,
     load_recipe,
     recipe_from_dict,
@@ -49,6 +50,7 @@ class RecipeFields:
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
+    regularization: RegularizationRecipe = field(default_factory=RegularizationRecipe)
     hardware: HardwareRecipe = field(default_factory=HardwareRecipe)
     monitoring: MonitoringRecipe = field(default_factory=MonitoringRecipe)
 
@@ -69,7 +71,7 @@ class Arguments:
     data: OptionalText = None
     """digits, fashion-mnist, cifar10, cifar100, or a folder of class folders; digits by default."""
     recipe: OptionalText = None
-    """cifar-paper, digits-quick, or a TOML file; digits-quick for digits and cifar-paper otherwise by default."""
+    """cifar-paper, digits-quick, fast, or a TOML file; digits-quick for digits and cifar-paper otherwise by default."""
     iterations: OptionalCount = None
     """Rescale the recipe's whole schedule to so many iterations."""
     seed: OptionalCount = None
@@ -125,7 +127,8 @@ def main(arguments: Sequence[str]) -> int:
     if early.iterations is not None and not run and not asked.quiet:
         schedule = recipe.schedule
         drops = ", ".join(f"{milestone:,}" for milestone in schedule.milestones) or "never"
-        print(f"Schedule rescaled to {schedule.iterations:,} iterations; the rate drops at: {drops}.", file=sys.stderr)
+        rate = f"the rate drops at: {drops}" if schedule.decay == "steps" else f"the rate falls to 0 ({schedule.decay})"
+        print(f"Schedule rescaled to {schedule.iterations:,} iterations; {rate}.", file=sys.stderr)
 
     from reslab.training.loop import train
 

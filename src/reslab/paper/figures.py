@@ -43,7 +43,8 @@ def draw_error_curves(results: dict[str, Any], path: Path) -> None:
                 )
                 if len(own) > 1:
                     axes.fill_between(own[0][x], values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, lw=0)
-        for milestone in results["recipe"]["schedule"]["milestones"]:
+        schedule = results["recipe"]["schedule"]
+        for milestone in schedule["milestones"] if schedule.get("decay", "steps") == "steps" else ():
             axes.axvline(milestone, color="0.8", linewidth=0.8, zorder=0)
         axes.set(xlabel="iteration", title="plain nets" if family == "plain" else "residual nets")
         axes.grid(alpha=0.25)

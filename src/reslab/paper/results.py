@@ -115,8 +115,8 @@ def _deviations(record: dict[str, Any]) -> list[dict[str, str]]:
         note = f"; {data['note']}" if data["note"] else ""
         table.append(("data", "CIFAR-10, 50,000 of 32x32x3", f"{data['name']}, {train:,} of {shape}{note}"))
         table.append(("epochs", "163.84", f"{epochs:.2f}"))
-    for group in ("optimizer", "schedule", "data"):
-        for name, value in ours[group].items():
+    for group in ("optimizer", "schedule", "data", "regularization"):
+        for name, value in ours.get(group, {}).items():
             if value != paper[group][name]:
                 table.append((f"{group}.{name}", _words(paper[group][name]), _words(value)))
     if (value := ours["monitoring"]["precise_bn_images"]) != 0:

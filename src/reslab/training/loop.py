@@ -207,6 +207,7 @@ class Trainer:
     def _make_step(self) -> Step:
         model = self.state.model
 
+        smoothing = self.recipe.regularization.label_smoothing
         dtype, reduced = _DTYPES[self.execution.precision], self.execution.precision != "fp32"
 
         def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -214,7 +215,7 @@ class Trainer:
                 logits = model(images)
             logits = logits.float()
             num_wrong = (logits.detach().argmax(dim=1) != labels).sum()
-            return functional.cross_entropy(logits, labels), num_wrong
+            return functional.cross_entropy(logits, labels, label_smoothing=smoothing), num_wrong
 
         return torch.compile(forward, dynamic=False) if self.execution.compiled else forward
 

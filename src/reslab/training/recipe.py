@@ -20,6 +20,7 @@ __all__ = [
     "MonitoringRecipe",
     "OptimizerRecipe",
     "Recipe",
+    "RegularizationRecipe",
     "ScheduleRecipe",
     "load_recipe",
     "recipe_from_dict",
@@ -54,14 +55,18 @@ class OptimizerRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleRecipe:
-    """The rate at every iteration: constant between milestones, after a warm-up for very deep nets (Sec. 4.2)."""
+    """The rate at every iteration; the paper's: constant between milestones, after a warm-up for very deep nets."""
 
     iterations: int = 64_000
     """Where training stops."""
+    decay: Literal["steps", "linear", "cosine"] = "steps"
+    """How the rate falls: in steps (the paper), or to 0 at the end, linearly or as half a cosine (arXiv 1608.03983)."""
     milestones: tuple[int, ...] = (32_000, 48_000)
-    """Iterations from which the rate is multiplied by the factor once more."""
+    """Of steps: iterations from which the rate is multiplied by the factor once more."""
     factor: float = 0.1
-    """By which each milestone changes the rate."""
+    """Of steps: by which each milestone changes the rate."""
+    warmup_iterations: int = 0
+    """Over which the rate rises linearly from 0 first (arXiv 1706.02677)."""
     warmup_rate: float = 0.01
     """Rate of the warm-up."""
     warmup_until_train_error: float = 80.0
@@ -77,9 +82,14 @@ class ScheduleRecipe:
         _check(self.warmup_rate > 0, "schedule.warmup_rate must be positive", self.warmup_rate)
         _check(self.warmup_window > 0, "schedule.warmup_window must be positive", self.warmup_window)
         _check(self.warmup_from_depth >= 0, "schedule.warmup_from_depth must not be negative", self.warmup_from_depth)
+        _check(
+            0 <= self.warmup_iterations < self.iterations,
+            "schedule.warmup_iterations must be at least 0 and below schedule.iterations",
+            self.warmup_iterations,
+        )
         if list(self.milestones) != sorted(set(self.milestones)) or any(item <= 0 for item in self.milestones):
             raise RecipeError(f"schedule.milestones must be positive and increasing, not {self.milestones}.")
-        if self.milestones and self.milestones[-1] >= self.iterations:
+        if self.decay == "steps" and self.milestones and self.milestones[-1] >= self.iterations:
             raise RecipeError(
                 f"schedule.milestones {self.milestones} must lie before schedule.iterations {self.iterations}; "
                 "to shorten a recipe as a whole use --iterations."
@@ -107,6 +117,21 @@ class DataRecipe:
         _check(self.batch_size > 1, "data.batch_size must be at least 2 (batch norm)", self.batch_size)
         _check(self.val_images >= 0, "data.val_images must not be negative", self.val_images)
         _check(0 <= self.pad <= 64, "data.pad must be between 0 and 64 pixels", self.pad)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegularizationRecipe:
+    """What keeps a network from being too sure, besides weight decay; the paper has none of it."""
+
+    label_smoothing: float = 0.0
+    """Share of each label that is spread evenly over all classes (arXiv 1512.00567)."""
+
+    def __post_init__(self) -> None:
+        _check(
+            0 <= self.label_smoothing < 1,
+            "regularization.label_smoothing must be at least 0 and below 1",
+            self.label_smoothing,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,20 +187,21 @@ class MonitoringRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train: optimizer, schedule, data, hardware and monitoring."""
+    """How to train: optimizer, schedule, data, regularization, hardware and monitoring."""
 
     name: str
     """What the recipe is known by."""
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
+    regularization: RegularizationRecipe = field(default_factory=RegularizationRecipe)
     hardware: HardwareRecipe = field(default_factory=HardwareRecipe)
     monitoring: MonitoringRecipe = field(default_factory=MonitoringRecipe)
 
     def rescaled(self, iterations: int) -> "Recipe":
         """The same recipe with its whole schedule stretched or shrunk to a number of iterations.
 
-        Milestones keep their share of the whole; intervals of monitoring keep it where they shrink.
+        Milestones and warm-up keep their share of the whole; intervals of monitoring keep it where they shrink.
         """
         _check(iterations > 0, "the number of iterations must be positive", iterations)
         old = self.schedule
@@ -188,7 +214,10 @@ class Recipe:
             checkpoint_every=min(self.monitoring.checkpoint_every, max(1, iterations // 10)),
         )
         schedule = replace(
-            old, iterations=iterations, milestones=tuple(sorted({item for item in milestones if 0 < item < iterations}))
+            old,
+            iterations=iterations,
+            milestones=tuple(sorted({item for item in milestones if 0 < item < iterations})),
+            warmup_iterations=old.warmup_iterations * iterations // old.iterations,
         )
         return replace(self, schedule=schedule, monitoring=monitoring)
 

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, field
+from math import cos, pi
 from typing import Any
 
 from reslab.training.recipe import Recipe
@@ -23,9 +24,13 @@ def learning_rate(recipe: Recipe, iteration: int, warming_up: bool = False) -> f
     """
     if warming_up:
         return recipe.schedule.warmup_rate
-    return recipe.optimizer.learning_rate * recipe.schedule.factor ** bisect_right(
-        recipe.schedule.milestones, iteration
-    )
+    schedule, highest = recipe.schedule, recipe.optimizer.learning_rate
+    if iteration < schedule.warmup_iterations:
+        return highest * (iteration + 1) / schedule.warmup_iterations
+    if schedule.decay == "steps":
+        return highest * schedule.factor ** bisect_right(schedule.milestones, iteration)
+    done = (iteration - schedule.warmup_iterations) / (schedule.iterations - schedule.warmup_iterations)
+    return highest * ((1 - done) if schedule.decay == "linear" else (1 + cos(pi * done)) / 2)
 
 
 @dataclass
