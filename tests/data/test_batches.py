@@ -200,3 +200,22 @@ def test_two_evaluations_are_equal(digits: ImageData) -> None:
     for first, second in zip(*(evaluation_batches(val, normalization, 64) for _ in range(2)), strict=True):
         assert torch.equal(first[0], second[0])
         assert torch.equal(first[1], second[1])
+
+
+@pytest.mark.parametrize("pad_with", ["mean", "black"])
+@pytest.mark.parametrize("kind", ["per-pixel-mean", "per-channel"])
+@pytest.mark.parametrize("pad", [0, 3])
+def test_batches_made_on_a_device_are_bitwise_those_of_numpy(
+    augmented: Callable[..., TrainingBatches], digits: ImageData, pad_with: str, kind: Any, pad: int
+) -> None:
+    """The accelerator's path, run on the CPU."""
+    normalization = Normalization.measure(digits.split("train").images, kind)
+    here, there = (
+        augmented(normalization=normalization, pad=pad, pad_with=pad_with, device=device)
+        for device in (None, torch.device("cpu"))
+    )
+    for iteration in (0, 9, 10):  # the second crosses the seam of two epochs
+        for ours, theirs in zip(here.batch(iteration), there.batch(iteration), strict=True):
+            assert torch.equal(ours, theirs)
+    images, _ = there.batch(0)
+    assert images.is_contiguous(memory_format=torch.channels_last)

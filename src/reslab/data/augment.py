@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Draws", "draw", "epoch_order", "random_crops"]
+__all__ = ["Draws", "crop_positions", "draw", "epoch_order", "random_crops"]
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 _ORDER_STREAM, _AUGMENTATION_STREAM = 0, 1
@@ -46,6 +46,26 @@ def draw(seed: int, epoch: int, num_images: int, *, pad: int, flip: bool) -> Dra
     return Draws(offsets[0], offsets[1], mirror & flip)
 
 
+def crop_positions(
+    top: NDArray[np.int64], left: NDArray[np.int64], mirror: NDArray[np.bool_], height: int, width: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which rows and columns of padded images make their crops.
+
+    Args:
+        top: (B,) first row of each crop.
+        left: (B,) first column of each crop.
+        mirror: (B,) whether to mirror it.
+        height: of a crop.
+        width: of a crop.
+
+    Returns:
+        rows (B, height) and columns (B, width).
+    """
+    columns = np.arange(width)
+    columns = np.where(mirror[:, None], columns[::-1], columns) + left[:, None]
+    return np.arange(height) + top[:, None], columns
+
+
 def random_crops(
     padded: NDArray[Pixel], top: NDArray[np.int64], left: NDArray[np.int64], mirror: NDArray[np.bool_], pad: int
 ) -> NDArray[Pixel]:
@@ -61,11 +81,8 @@ def random_crops(
     Returns:
         (B, H, W, C), contiguous.
     """
-    num_images, height, width = len(padded), padded.shape[1] - 2 * pad, padded.shape[2] - 2 * pad
-    columns = np.arange(width)
-    columns = np.where(mirror[:, None], columns[::-1], columns) + left[:, None]  # (B, W)
-    rows = np.arange(height) + top[:, None]  # (B, H)
-    crops: NDArray[Pixel] = padded[np.arange(num_images)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    rows, columns = crop_positions(top, left, mirror, padded.shape[1] - 2 * pad, padded.shape[2] - 2 * pad)
+    crops: NDArray[Pixel] = padded[np.arange(len(padded))[:, None, None], rows[:, :, None], columns[:, None, :]]
     return crops
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from reslab.data.augment import Draws, Pixel, draw, epoch_order, random_crops
+from reslab.data.augment import Draws, Pixel, crop_positions, draw, epoch_order, random_crops
 from reslab.data.dataset import Images, Split
 from reslab.data.normalization import Normalization
 
@@ -36,6 +37,8 @@ class TrainingBatches:
         pad: pixels added on every side before the crop; 0 for none.
         pad_with: `mean`: padded pixels are zero after normalisation; `black`: zero before it.
         flip: whether half of the images are mirrored.
+        device: an accelerator that keeps the images in its memory and augments them there, to bitwise the same batches;
+            None for the CPU's memory, where numpy does it.
     """
 
     split: Split
@@ -45,8 +48,11 @@ class TrainingBatches:
     pad: int
     pad_with: str
     flip: bool
+    device: torch.device | None = None
 
     def __post_init__(self) -> None:
+        if self.device is not None:
+            object.__setattr__(self, "_resident", torch.from_numpy(self.split.images).to(self.device))
         # Per instance, so that the arrays are freed with it; two, since a batch may touch two epochs.
         object.__setattr__(self, "_epoch", lru_cache(maxsize=2)(self._draw_epoch))
 
@@ -69,8 +75,10 @@ class TrainingBatches:
             chosen = order[offsets[epochs == epoch]]
             parts.append((chosen, draws.top[chosen], draws.left[chosen], draws.mirror[chosen]))
         chosen, top, left, mirror = (np.concatenate(column) for column in zip(*parts, strict=True))
-        images = self._augment(self.split.images[chosen], top, left, mirror)
-        return to_channels_last(images), torch.from_numpy(self.split.labels[chosen])
+        labels = torch.from_numpy(self.split.labels[chosen])
+        if self.device is not None:
+            return self._augment_on(self.device, chosen, top, left, mirror), labels.to(self.device)
+        return to_channels_last(self._augment(self.split.images[chosen], top, left, mirror)), labels
 
     def _augment(
         self, images: Images, top: NDArray[np.int64], left: NDArray[np.int64], mirror: NDArray[np.bool_]
@@ -78,6 +86,28 @@ class TrainingBatches:
         if self.pad_with == "black":
             return self.normalization(random_crops(_padded(images, self.pad), top, left, mirror, self.pad))
         return random_crops(_padded(self.normalization(images), self.pad), top, left, mirror, self.pad)
+
+    def _augment_on(
+        self,
+        device: torch.device,
+        chosen: NDArray[np.int64],
+        top: NDArray[np.int64],
+        left: NDArray[np.int64],
+        mirror: NDArray[np.bool_],
+    ) -> Tensor:
+        """As `_augment`, with only indices sent to the device; (B, C, H, W) in channels-last layout."""
+        images: Tensor = self._resident[torch.from_numpy(chosen).to(device)]  # type: ignore[attr-defined]
+        height, width = images.shape[1:3]
+        rows, columns = (
+            torch.from_numpy(positions).to(device) for positions in crop_positions(top, left, mirror, height, width)
+        )
+        scale, offset = (torch.from_numpy(constant).to(device) for constant in self.normalization.constants())
+        edges = (0, 0, self.pad, self.pad, self.pad, self.pad)
+        black = self.pad_with == "black"
+        padded = functional.pad(images, edges) if black else functional.pad(images * scale - offset, edges)
+        batch = torch.arange(len(images), device=device)[:, None, None]
+        crops = padded[batch, rows[:, :, None], columns[:, None, :]]
+        return (crops * scale - offset if black else crops).permute(0, 3, 1, 2)
 
 
 def evaluation_batches(split: Split, normalization: Normalization, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

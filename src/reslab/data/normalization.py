@@ -71,11 +71,15 @@ class Normalization:
                 f"but these are {height}x{width}x{channels}."
             )
 
+    def constants(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """By which pixels of 0 to 255 are multiplied, and what is then subtracted."""
+        return (1 / (255 * self.std)).astype(np.float32), self.mean / self.std
+
     def __call__(self, images: Images) -> NDArray[np.float32]:
         """(N, H, W, C) uint8 to float32."""
-        scale = (1 / (255 * self.std)).astype(np.float32)
+        scale, offset = self.constants()
         normalized: NDArray[np.float32] = images * scale
-        normalized -= self.mean / self.std
+        normalized -= offset
         return normalized
 
     def to_dict(self) -> dict[str, Any]:

@@ -179,6 +179,7 @@ class Trainer:
             pad=recipe.data.pad,
             pad_with=recipe.data.pad_with,
             flip=recipe.data.flip,
+            device=None if execution.device == "cpu" else torch.device(execution.device),
         )
         torch.manual_seed(seed)
         model = build(spec)
@@ -262,8 +263,6 @@ class Trainer:
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         images, labels = self.batches.batch(state.iteration)
-        images = images.to(self.execution.device, non_blocking=True)
-        labels = labels.to(self.execution.device, non_blocking=True)
         if not self.execution.channels_last:
             images = images.contiguous()
         if self.state.model.spec.is_random:  # dropout and stochastic depth, as a function of seed and iteration
