@@ -14,6 +14,9 @@ import torch
 
 from reslab.data import ImageData, Split, load_data
 
+# Where tests import ONNX Runtime themselves: no identifier in the home folder, and nothing sent.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -6,15 +6,18 @@ import sys
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from reslab.cli.main import main
+from reslab.deploy import Preprocessing, load_deployed
+from reslab.deploy.engines import quiet_import
 from reslab.evaluation.trained import load_trained
 from reslab.models import create_model
 from reslab.training import train
+
+onnxruntime = quiet_import("onnxruntime")  # without its telemetry
 
 TINY = "resnet8[blocks=1,widths=8]"
 
@@ -46,7 +49,7 @@ def test_fresh_weights_are_exported_and_called_fresh(capsys, tmp_path):
 
 
 def test_a_run_is_exported_with_what_its_inputs_need(finished, capsys):
-    assert main(["export", "onnx", str(finished), "--json"]) == 0
+    assert main(["export", "onnx", str(finished), "--input", "float", "--json"]) == 0
     captured = capsys.readouterr()
     report = json.loads(captured.out)
     assert captured.err == ""
@@ -63,6 +66,29 @@ def test_a_run_is_exported_with_what_its_inputs_need(finished, capsys):
     with torch.no_grad():
         expected = trained.model.eval()(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("kind", "name"), [("onnx", "model.onnx"), ("openvino", "model.xml")])
+def test_a_runs_file_takes_pixels_and_says_how_they_are_made(kind, name, finished, digits, capsys):
+    assert main(["export", kind, str(finished)]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("images (batch, 16, 16, 1) uint8")
+    trained = load_trained(finished)
+    images = digits.split("test").images[:20]
+    with torch.no_grad():
+        expected = trained.model.eval()(torch.from_numpy(trained.normalization(images)).permute(0, 3, 1, 2)).numpy()
+    with load_deployed(finished / name) as deployed:
+        np.testing.assert_allclose(deployed(images), expected, atol=1e-4 * np.abs(expected).max())
+        assert deployed.classes == trained.classes
+        assert deployed.preprocessing == Preprocessing(height=16, width=16, channels=1, resize=16)
+        assert deployed.metadata["reslab.weights_sha256"] == trained.sha256
+        assert json.loads(deployed.metadata["reslab.normalization"]) == trained.normalization.to_dict()
+
+
+def test_a_mean_for_every_pixel_needs_the_runs_size(finished, capsys):
+    assert main(["export", "onnx", str(finished), "--input-size", "20", "--out", "net.onnx"]) == 2
+    assert "the normalisation is for images of shape 16x16x1" in capsys.readouterr().err
+    assert main(["export", "onnx", str(finished), "--mean", "0.5"]) == 2
+    assert "--mean is for a network's name" in capsys.readouterr().err
 
 
 def test_a_weight_file_is_exported(capsys, tmp_path):
@@ -82,13 +108,14 @@ def test_a_weight_file_is_exported(capsys, tmp_path):
         torch.testing.assert_close(torch.export.load(name).module()(images), model.eval()(images))
 
 
-def test_help_names_both_formats(capsys):
+def test_help_names_all_formats(capsys):
     assert main(["export"]) == 0
-    assert "reslab export torch-export" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert all(f"reslab export {name}" in text for name in ("onnx", "openvino", "torch-export"))
 
 
 WRONG = [
-    (["tensorflow", "resnet20"], "write `reslab export onnx` or"),
+    (["tensorflow", "resnet20"], "write `reslab export onnx`, `reslab export openvino` or"),
     (["onnx", "resnet21"], "did you mean"),
     (["onnx", "resnet20", "--weights", "absent.pth"], "no weight file absent.pth"),
     (["onnx", "resnet20", "--weights", "absent"], "no weights 'absent'"),
@@ -98,6 +125,11 @@ WRONG = [
     (["onnx", TINY, "--out", "net.pb"], "must end in .onnx"),
     (["torch-export", TINY, "--out", "net.onnx"], "must end in .pt2"),
     (["onnx", TINY, "--out", "file/net.onnx"], "cannot write file/net.onnx"),
+    (["openvino", TINY, "--out", "net.onnx"], "must end in .xml"),
+    (["onnx", TINY, "--input", "uint8"], "does not say how its inputs were normalised; give --mean"),
+    (["onnx", TINY, "--std", "1"], "--std needs --mean too"),
+    (["onnx", TINY, "--mean", "a"], "cannot read --mean 'a'"),
+    (["onnx", TINY, "--mean", "0.5,0.5"], "mean has 2 numbers and the images have 3 channels"),
     (["onnx", TINY, "--opset", "9"], "must be between 18 and"),
     (["onnx", TINY, "--input-size", "0"], "--input-size must be between"),
     (["torch-export", "resnet8[shortcut=avgpool]", "--input-size", "15"], "15x15 images do not fit"),

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import re
@@ -9,15 +10,26 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
 from torch import nn
 
-from reslab.deploy import ExportError, ExportReport, export_onnx, export_program
+from reslab.data.normalization import Normalization
+from reslab.deploy import (
+    DeployError,
+    ExportError,
+    ExportReport,
+    export_onnx,
+    export_openvino,
+    export_program,
+    load_deployed,
+)
+from reslab.deploy.engines import quiet_import
 from reslab.deploy.export import TOLERANCE
 from reslab.models import ResNet, create_model, parse_model
+
+onnxruntime = quiet_import("onnxruntime")  # without its telemetry
 
 BATCHES = (1, 2, 3, 5)
 TINY = "resnet8[blocks=1,widths=8]"
@@ -198,10 +210,10 @@ class Untraceable(ResNet):
         return super().forward(x if x.sum() > 0 else -x)
 
 
-EXPORTS = [(export_onnx, "net.onnx"), (export_program, "net.pt2")]
+EXPORTS = [(export_onnx, "net.onnx"), (export_openvino, "net.xml"), (export_program, "net.pt2")]
 
 
-@pytest.mark.parametrize(("export", "name"), EXPORTS, ids=["onnx", "program"])
+@pytest.mark.parametrize(("export", "name"), EXPORTS, ids=["onnx", "openvino", "program"])
 @pytest.mark.parametrize(
     ("network", "message"),
     [
@@ -279,11 +291,11 @@ def test_an_opset_that_the_exporter_falls_back_from_gets_a_sentence(tmp_path, ca
 
 def test_missing_libraries_get_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ExportError, match=re.escape("needs onnxruntime: pip install 'reslab[deploy]'")):
+    with pytest.raises(DeployError, match=re.escape("needs onnxruntime: pip install 'reslab[deploy]'")):
         export_onnx(make(TINY), tmp_path / "net.onnx")
 
 
-@pytest.mark.parametrize(("export", "name"), EXPORTS, ids=["onnx", "program"])
+@pytest.mark.parametrize(("export", "name"), EXPORTS, ids=["onnx", "openvino", "program"])
 def test_a_path_that_cannot_be_written_gets_a_sentence(export, name, tmp_path):
     model = make(TINY)
     (tmp_path / "file").write_text("")
@@ -309,3 +321,76 @@ def test_weights_beyond_what_a_file_holds_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "_LARGEST_FILE", 5_000)
     with pytest.raises(ExportError, match="export it as torch-export"):
         export_onnx(make(TINY), tmp_path / "net.onnx", image_size=(16, 16))
+
+
+# Pixels
+
+PER_CHANNEL = Normalization.per_channel((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 3)
+PER_PIXEL = Normalization(
+    np.random.default_rng(0).uniform(size=(16, 24, 3)).astype(np.float32), np.ones(3, dtype=np.float32)
+)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "normalization"),
+    [(TINY, PER_PIXEL), ("resnet8[blocks=1-1,widths=8-16]", PER_CHANNEL)],
+    ids=["per-pixel", "per-channel"],
+)
+def test_a_file_for_pixels_computes_what_the_network_makes_of_normalised_images(spelling, normalization, tmp_path, rng):
+    model = make(spelling)
+    images = rng.integers(0, 256, (5, 16, 24, 3), dtype=np.uint8)
+    # The definition, in double precision and apart from the class that normalises.
+    normalized = (images / 255 - normalization.mean.astype(np.float64)) / normalization.std
+    expected = logits_of(model, normalized.transpose(0, 3, 1, 2).astype(np.float32))
+    for export, name in EXPORTS:
+        report = export(model, tmp_path / name, normalization=normalization, image_size=(16, 24))
+        assert (report.input, report.input_shape) == ("uint8", (16, 24, 3))
+    (found,) = session_of(tmp_path / "net.onnx").run(["logits"], {"images": images})
+    (in_openvino,) = compiled(tmp_path / "net.xml")(images).values()
+    program = torch.export.load(tmp_path / "net.pt2").module()(torch.from_numpy(images)).detach().numpy()
+    for logits in (found, in_openvino, program):
+        assert np.abs(logits - expected).max() <= TOLERANCE * np.abs(expected).max()
+
+
+def compiled(path):
+    from reslab.deploy.engines import openvino_core
+
+    return openvino_core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def test_a_graph_for_pixels_has_the_networks_names_and_one_multiplication_more(tmp_path):
+    model = make(TINY)
+    export_onnx(model, tmp_path / "float.onnx", image_size=(16, 16))
+    export_onnx(model, tmp_path / "pixels.onnx", normalization=PER_CHANNEL, image_size=(16, 16))
+    plain, pixels = (onnx.load(tmp_path / name).graph for name in ("float.onnx", "pixels.onnx"))
+    added = ["normalize.transpose", "normalize.cast", "normalize.mul", "normalize.sub"]
+    assert [node.name for node in pixels.node] == added + [node.name for node in plain.node]
+    weights = [{tensor.name for tensor in graph.initializer if "weight" in tensor.name} for graph in (plain, pixels)]
+    assert {name.removesuffix("_bias") for name in weights[0]} == {name.removesuffix("_bias") for name in weights[1]}
+
+
+def test_a_normalisation_for_another_size_is_refused(tmp_path):
+    with pytest.raises(ExportError, match=r"normalisation is for images of shape 16x24x3, but these are 16x16x3"):
+        export_onnx(make(TINY), tmp_path / "net.onnx", normalization=PER_PIXEL, image_size=(16, 16))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_openvino_file_keeps_what_it_is_told(tmp_path):
+    from reslab.deploy.runtime import read_openvino
+
+    kept = {"reslab.model": TINY, "reslab.classes": '["<&>", "\\"quoted\\"", "ü"]'}
+    report = export_openvino(make(TINY), tmp_path / "net.xml", image_size=(16, 16), metadata=kept)
+    assert report.num_bytes == sum((tmp_path / name).stat().st_size for name in ("net.xml", "net.bin"))
+    model, found = read_openvino(tmp_path / "net.xml")
+    digest = found.pop("reslab.bin_sha256")
+    assert digest == hashlib.sha256((tmp_path / "net.bin").read_bytes()).hexdigest()
+    assert found == kept
+    weights = sum(tensor.numel() for name, tensor in make(TINY).state_dict().items() if "conv" in name or "fc" in name)
+    assert report.num_bytes > 4 * weights  # float32, not halves
+    assert model.input(0).get_any_name() == "images"
+
+
+def test_a_file_for_normalised_images_is_no_deployable(tmp_path):
+    export_onnx(make(TINY), tmp_path / "net.onnx", image_size=(16, 16))
+    with pytest.raises(DeployError, match="write it with `reslab export` and --input uint8"):
+        load_deployed(tmp_path / "net.onnx")

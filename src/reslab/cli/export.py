@@ -1,70 +1,57 @@
 """`reslab export`."""
 
-import json
-import re
-import sys
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from reslab.cli.arguments import NetFlags, OptionalCount, OptionalPath, OptionalText, parse, print_json
+from reslab.cli.arguments import OptionalCount, OptionalPath, parse, print_json
+from reslab.cli.source import SourceArguments, file_stem, find_source, run_folder, show_size
 from reslab.console import progress_bar
-from reslab.errors import ReslabError, WeightsError
-from reslab.models.zoo import parse_model, spell, with_fields
-from reslab.runs import Run
+from reslab.errors import ReslabError
+from reslab.models.zoo import spell
 
 if TYPE_CHECKING:
     from reslab.deploy import ExportReport
-    from reslab.models.features import FeatureNetwork
+    from reslab.deploy.source import Source
 
 _HELP = """Write a network as a file that runs without this package, for batches of any size.
 
   reslab export onnx runs/resnet20-digits-digits-quick-seed0     what a finished run has learned
-  reslab export onnx resnet20 --weights weights.pth --out net.onnx
+  reslab export onnx resnet20 --weights weights.pth --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26 --out net.onnx
+  reslab export openvino resnet50 --weights torchvision:V2       OpenVINO's .xml, with the weights in a .bin beside it
   reslab export torch-export resnet50 --weights torchvision:V2   a .pt2 for torch.export.load
 
 The file is run on random images and compared with PyTorch, and written only if the two agree. Its input `images` is
-(batch, channels, height, width) in float32, normalised as in training; its output `logits` is (batch, classes).
+what a decoder gives, (batch, height, width, channels) in uint8, where it is known how the network's inputs are
+normalised: for runs, for released weights, and with --mean. Elsewhere, and with --input float, it is (batch, channels,
+height, width) in float32, normalised as in training. Its output `logits` is (batch, classes). The file says which
+classes it knows and how an image of any size becomes its input (`reslab predict` does that).
 `reslab export onnx --help` tells more.
 """
-_SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
-_LARGEST_SIDE = 1 << 14
+_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
+_DESCRIPTIONS = {"onnx": "an ONNX file", "openvino": "an OpenVINO file", "torch-export": "a torch.export program"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProgramArguments:
+class ProgramArguments(SourceArguments):
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL|RUN")]
     """A network's name or spelling, as in resnet20 or resnet20[shortcut=C]; or the folder of a finished run."""
-    weights: OptionalText = None
-    """Of a MODEL: a weight file, or the name of released weights such as torchvision:V2; fresh ones by default."""
     out: OptionalPath = None
-    """File to write; RUN/model.onnx (.pt2) or MODEL.onnx (.pt2) by default."""
-    input_size: OptionalCount = None
-    """Side of the images; that of the run's data, or what the network was made for, by default."""
+    """File to write; RUN/model.onnx (.xml, .pt2) or MODEL.onnx (.xml, .pt2) by default."""
+    input: Annotated[Literal["uint8", "float"] | None, tyro.conf.arg(metavar="uint8|float")] = None
+    """What the file takes: pixels, or images normalised as in training; pixels by default where mean and std are
+    known."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print JSON."""
-    net: Annotated[NetFlags, tyro.conf.arg(name="")] = field(default_factory=NetFlags)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxArguments(ProgramArguments):
     opset: OptionalCount = None
     """Version of ONNX's operators: 18, which the most runtimes read, or later."""
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A network to export, with what is known of it."""
-
-    model: "FeatureNetwork"
-    image_size: tuple[int, int]
-    out: Path
-    weights: str
-    metadata: dict[str, str]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -74,20 +61,27 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     kind, *rest = arguments
     if kind not in _SUFFIXES:
-        raise ReslabError(f"there is no export {kind!r}: write `reslab export onnx` or `reslab export torch-export`.")
-    description = f"Write a network as {'an ONNX file' if kind == 'onnx' else 'a torch.export program'}."
+        raise ReslabError(
+            f"there is no export {kind!r}: write `reslab export onnx`, `reslab export openvino` or "
+            "`reslab export torch-export`."
+        )
     form = OnnxArguments if kind == "onnx" else ProgramArguments
-    asked = parse(form, rest, f"export {kind}", description)
-    if asked.input_size is not None and not 1 <= asked.input_size <= _LARGEST_SIDE:
-        raise ReslabError(f"--input-size must be between 1 and {_LARGEST_SIDE:,}, not {asked.input_size}.")
-    source = _find(asked, _SUFFIXES[kind])
-    report = _export(kind, asked, source)
+    asked = parse(form, rest, f"export {kind}", f"Write a network as {_DESCRIPTIONS[kind]}.")
+    source = find_source(asked.model, asked)
+    folder = run_folder(asked.model, asked)
+    default = (
+        folder / f"model{_SUFFIXES[kind]}" if folder else Path(f"{file_stem(asked.model, asked)}{_SUFFIXES[kind]}")
+    )
+    report = _export(kind, asked, source, asked.out or default)
     if asked.json:
-        print_json({"model": spell(source.model.spec), "weights": source.weights, **report.to_dict()})
+        weights = source.name if folder else asked.weights or "fresh"
+        print_json({"model": spell(source.model.spec), "weights": weights, **report.to_dict()})
         return 0
     opset = f"opset {report.opset}, " if report.opset else ""
     shape = ", ".join(map(str, report.input_shape))
-    print(f"{report.path}: {_size(report.num_bytes)}, {opset}{report.num_nodes:,} nodes, images (batch, {shape})")
+    pixels = " uint8" if report.input == "uint8" else ""
+    size = show_size(report.num_bytes)
+    print(f"{report.path}: {size}, {opset}{report.num_nodes:,} nodes, images (batch, {shape}){pixels}")
     batches = f"{', '.join(map(str, report.batch_sizes[:-1]))} and {report.batch_sizes[-1]}"
     print(
         f"Agrees with PyTorch on batches of {batches} random images: largest difference "
@@ -96,10 +90,15 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _export(kind: str, asked: ProgramArguments, source: _Source) -> "ExportReport":
-    from reslab.deploy import export_onnx, export_program
+def _export(kind: str, asked: ProgramArguments, source: "Source", out: Path) -> "ExportReport":
+    from reslab.deploy import export_onnx, export_openvino, export_program
     from reslab.deploy.export import DEFAULT_OPSET
 
+    known = source.normalization is not None
+    pixels = known if asked.input is None else asked.input == "uint8"
+    normalization = source.known_normalization() if pixels else None
+    image_size = source.preprocessing.height, source.preprocessing.width
+    metadata = source.metadata()
     with progress_bar() as bar:
         task = bar.add_task("Exporting", total=3)
 
@@ -109,65 +108,19 @@ def _export(kind: str, asked: ProgramArguments, source: _Source) -> "ExportRepor
         if isinstance(asked, OnnxArguments):
             return export_onnx(
                 source.model,
-                source.out,
-                image_size=source.image_size,
+                out,
+                normalization=normalization,
+                image_size=image_size,
                 opset=DEFAULT_OPSET if asked.opset is None else asked.opset,
-                metadata=source.metadata,
+                metadata=metadata,
                 progress=tell,
             )
-        return export_program(
-            source.model, source.out, image_size=source.image_size, metadata=source.metadata, progress=tell
+        export = export_openvino if kind == "openvino" else export_program
+        return export(
+            source.model,
+            out,
+            normalization=normalization,
+            image_size=image_size,
+            metadata=metadata,
+            progress=tell,
         )
-
-
-def _find(asked: ProgramArguments, suffix: str) -> _Source:
-    folder = Path(asked.model)
-    if asked.weights is None and Run(folder).exists:
-        return _run(Run(folder), asked, suffix)
-    if asked.weights is None and folder.is_dir():
-        raise WeightsError(f"{asked.model} is not the folder of a run.")
-    if asked.weights is None and len(folder.parts) > 1:  # no name has a slash
-        raise WeightsError(f"there is no folder {asked.model}.")
-    name = with_fields(asked.model, asked.net.overrides())
-    spec = parse_model(name)
-    from reslab.models import create_model
-    from reslab.models.weights import HeadReplacedWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", HeadReplacedWarning)
-        try:
-            model = create_model(name, weights=asked.weights)
-        except HeadReplacedWarning as warning:
-            raise WeightsError(
-                f"{asked.weights} does not fit {name}: {warning} Give --num-classes as in the file."
-            ) from None
-    if asked.weights is None:
-        print(
-            f"{name} gets fresh weights, which have learned nothing; give --weights, or a run's folder.",
-            file=sys.stderr,
-        )
-    stem = re.sub(r"[^\w.]+", "-", name).strip("-")
-    side = asked.input_size or spec.usual_input_size
-    metadata = {"reslab.model": spell(spec)}
-    return _Source(model, (side, side), asked.out or Path(f"{stem}{suffix}"), asked.weights or "fresh", metadata)
-
-
-def _run(run: Run, asked: ProgramArguments, suffix: str) -> _Source:
-    if given := sorted(asked.net.overrides()):
-        raise WeightsError(f"--{given[0].replace('_', '-')} is for a network's name; a run has it in its card.")
-    from reslab.evaluation.trained import load_trained
-
-    trained = load_trained(run.folder)
-    data = run.record["data"]
-    size = (data["height"], data["width"]) if asked.input_size is None else (asked.input_size, asked.input_size)
-    metadata = {
-        "reslab.model": spell(trained.model.spec),
-        "reslab.classes": json.dumps(trained.classes, ensure_ascii=False),
-        "reslab.normalization": json.dumps(trained.normalization.to_dict()),
-        "reslab.weights_sha256": trained.sha256,
-    }
-    return _Source(trained.model, size, asked.out or run.folder / f"model{suffix}", str(run.folder), metadata)
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:,.1f} kB"

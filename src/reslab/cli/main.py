@@ -16,8 +16,11 @@ COMMANDS = {
     "train": "train a network, or resume a run",
     "eval": "error rates of a run, or of a weight file",
     "convert": "rewrite weights with another library's names",
-    "export": "write a network as an ONNX file or a torch.export program, compared with PyTorch",
+    "export": "write a network as an ONNX, OpenVINO or torch.export file, compared with PyTorch",
+    "quantize": "write a network in 8-bit integers, if it is as good and faster",
+    "predict": "labels of image files, by a run, a weight file or an exported file",
     "paper": "the paper's experiments: list them, run one, redo its report",
+    "bench": "speed and memory on this machine, against others' by turns",
     "runs": "list the runs under a folder",
     "env": "versions and processor, for a record or a bug report",
 }

@@ -13,9 +13,9 @@ from reslab.console import progress_bar
 from reslab.data.dataset import ImageData, Images, Role, Split
 from reslab.errors import DataError
 
-__all__ = ["load_folder"]
+__all__ = ["IMAGE_SUFFIXES", "load_folder"]
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 _GREY_MODES = {"1", "L"}
 _MAX_SIDE = 512
 _MAX_GIB = 8
@@ -138,7 +138,7 @@ def _list_classes(folder: Path) -> dict[str, list[Path]]:
 def _image_files(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         folders.sort()
-        yield from (Path(parent, name) for name in files if Path(name).suffix.lower() in _SUFFIXES)
+        yield from (Path(parent, name) for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _check_same_classes(folder: Path, classes: tuple[str, ...], other: Path, others: tuple[str, ...]) -> None:

@@ -1,5 +1,42 @@
-"""From a network to a file that runs without this package: exports, each compared with the network before it counts."""
+"""From a network to a file that runs without this package, and from image files to labels.
 
-from reslab.deploy.export import ExportError, ExportReport, export_onnx, export_program
+Every file is compared with what it comes from before it gets its name: an export with the network, an int8 file with
+the float32 one.
+"""
 
-__all__ = ["ExportError", "ExportReport", "export_onnx", "export_program"]
+from reslab.deploy.engines import DeployError
+from reslab.deploy.export import ExportError, ExportReport, export_onnx, export_openvino, export_program
+from reslab.deploy.gate import Comparison, compare, evaluate_deployed
+from reslab.deploy.int8 import QuantizationReport, quantize
+from reslab.deploy.predict import Prediction, find_images, predict
+from reslab.deploy.preprocessing import Preprocessing
+from reslab.deploy.quantize import QuantizationError, quantize_onnx, quantize_openvino
+from reslab.deploy.runtime import Deployed, deploy_network, load_deployed
+from reslab.deploy.source import Source, source_of_run, source_of_weights
+
+__all__ = [
+    "Comparison",
+    "DeployError",
+    "Deployed",
+    "ExportError",
+    "ExportReport",
+    "Prediction",
+    "Preprocessing",
+    "QuantizationError",
+    "QuantizationReport",
+    "Source",
+    "compare",
+    "deploy_network",
+    "evaluate_deployed",
+    "export_onnx",
+    "export_openvino",
+    "export_program",
+    "find_images",
+    "load_deployed",
+    "predict",
+    "quantize",
+    "quantize_onnx",
+    "quantize_openvino",
+    "source_of_run",
+    "source_of_weights",
+]

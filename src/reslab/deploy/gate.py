@@ -1,0 +1,170 @@
+"""An int8 file against the float32 one that it comes from: is it as good, and is it faster?"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from reslab.data.dataset import Images, Role, Split
+from reslab.deploy.quantize import QuantizationError
+from reslab.deploy.runtime import Deployed, Logits
+from reslab.evaluation.evaluate import Evaluation
+
+__all__ = ["Comparison", "check", "compare", "evaluate_deployed"]
+
+Advance = Callable[[int], object]
+
+_TURNS = 5
+_TURN_SECONDS = 0.3  # at least, for the faster of the two
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two files on the same images, with the same engine and threads.
+
+    Args:
+        engine: that ran both.
+        split: of the images.
+        num_images: that were evaluated.
+        float32_error: top-1 error of the float32 file, in %.
+        int8_error: likewise of the int8 file.
+        agreement: share of images of which both say the same, in %.
+        speed_ratio: images/s of the int8 file by those of the float32 file; median of turns, one after the other.
+        speed_ratios: of the turns.
+        batch_size: images a batch, for the speeds.
+    """
+
+    engine: str
+    split: Role
+    num_images: int
+    float32_error: float
+    int8_error: float
+    agreement: float
+    speed_ratio: float
+    speed_ratios: tuple[float, ...]
+    batch_size: int
+
+    @property
+    def error_rise(self) -> float:
+        """Top-1 error that int8 adds, in percentage points."""
+        return self.int8_error - self.float32_error
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**asdict(self), "speed_ratios": list(self.speed_ratios), "error_rise": self.error_rise}
+
+
+def evaluate_deployed(
+    deployed: Deployed, split: Split, *, batch_size: int = 64, advance: Advance | None = None
+) -> Evaluation:
+    """Error rates of a deployed file, as `reslab.evaluation.evaluate` gives them of a network.
+
+    Args:
+        deployed: the file.
+        split: the images, of the shape that it takes.
+        batch_size: images a pass; the result does not depend on it.
+        advance: told of the number of images done after every batch.
+    """
+    return _evaluation(_logits(deployed, split, batch_size, advance), split)
+
+
+def compare(
+    float32: Deployed,
+    int8: Deployed,
+    split: Split,
+    *,
+    role: Role,
+    batch_size: int = 32,
+    advance: Advance | None = None,
+) -> Comparison:
+    """Runs both files on the images, then by turns on some batches of them for their speed.
+
+    Args:
+        float32: the file that was quantised.
+        int8: what came of it.
+        split: labelled images that were not used for calibration.
+        role: of the split.
+        batch_size: images a batch.
+        advance: told of the number of images done; each is done twice.
+    """
+    found = [_logits(deployed, split, batch_size, advance) for deployed in (float32, int8)]
+    errors = [_evaluation(logits, split).top1_error for logits in found]
+    agreement = 100 * float((found[0].argmax(axis=1) == found[1].argmax(axis=1)).mean())
+    ratios = _speed_ratios(float32, int8, np.resize(split.images, (batch_size, *split.images.shape[1:])))
+    return Comparison(
+        engine=int8.engine,
+        split=role,
+        num_images=len(split),
+        float32_error=errors[0],
+        int8_error=errors[1],
+        agreement=agreement,
+        speed_ratio=median(ratios),
+        speed_ratios=tuple(ratios),
+        batch_size=batch_size,
+    )
+
+
+def check(comparison: Comparison, max_drop: float) -> None:
+    """Raises QuantizationError if int8 adds more than `max_drop` points of top-1 error, or is not faster."""
+    complaints = []
+    # Not `>`, which NaN would pass.
+    if not comparison.error_rise <= max_drop:
+        complaints.append(
+            f"its top-1 error is {comparison.int8_error:.2f} % instead of {comparison.float32_error:.2f} % on "
+            f"{comparison.num_images:,} {comparison.split} images, and {max_drop:g} points more are allowed"
+        )
+    if not comparison.speed_ratio > 1:
+        complaints.append(f"it runs at {comparison.speed_ratio:.2f} times the speed of float32")
+    if complaints:
+        raise QuantizationError(
+            f"the int8 network was not written: {'; '.join(complaints)}. --force writes it nevertheless."
+        )
+
+
+def _logits(deployed: Deployed, split: Split, batch_size: int, advance: Advance | None) -> Logits:
+    """(N, num_classes) float32."""
+
+    def batches() -> Iterator[Images]:
+        for start in range(0, len(split), batch_size):
+            yield split.images[start : start + batch_size]
+
+    found = []
+    for logits in deployed.stream(batches()):
+        found.append(logits)
+        if advance:
+            advance(len(logits))
+    return np.concatenate(found)
+
+
+def _evaluation(logits: Logits, split: Split) -> Evaluation:
+    num_images, num_classes = logits.shape
+    labels = split.labels
+    top5 = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    hits = top5 == labels[:, np.newaxis]
+    exact = logits.astype(np.float64)
+    exact -= exact.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(exact).sum(axis=1)) - exact[np.arange(num_images), labels]
+    confusion = np.bincount(labels * num_classes + top5[:, 0], minlength=num_classes**2)
+    return Evaluation(
+        top1_error=100 * float((~hits[:, 0]).mean()),
+        top5_error=100 * float((~hits.any(axis=1)).mean()),
+        loss=float(losses.mean()),
+        num_images=num_images,
+        confusion=confusion.reshape(num_classes, num_classes).astype(np.int64),
+    )
+
+
+def _speed_ratios(float32: Deployed, int8: Deployed, images: Images) -> list[float]:
+    def seconds(deployed: Deployed, num_batches: int) -> float:
+        start = time.perf_counter()
+        for _ in deployed.stream(images for _ in range(num_batches)):
+            pass
+        return time.perf_counter() - start
+
+    seconds(float32, 1)
+    seconds(int8, 1)
+    num_batches = max(2, round(_TURN_SECONDS / min(seconds(float32, 2), seconds(int8, 2)) * 2))
+    return [seconds(float32, num_batches) / seconds(int8, num_batches) for _ in range(_TURNS)]

@@ -1,0 +1,174 @@
+"""From a trained network to an int8 file that was found to be as good and faster."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reslab.data.dataset import ImageData, Images, Role, Split
+from reslab.deploy.export import export_onnx, export_openvino, writing
+from reslab.deploy.gate import Comparison, check, compare
+from reslab.deploy.quantize import QuantizationError, quantize_onnx, quantize_openvino
+from reslab.deploy.runtime import Engine, load_deployed
+from reslab.deploy.source import Source
+
+__all__ = ["DEFAULT_IMAGES", "DEFAULT_MAX_DROP", "INT8_SUFFIXES", "QuantizationReport", "quantize"]
+
+DEFAULT_IMAGES = 300
+DEFAULT_MAX_DROP = 0.5
+INT8_SUFFIXES: dict[Engine, str] = {"openvino": ".xml", "onnxruntime": ".onnx"}
+
+_CALIBRATION_BATCH = 25
+_LARGEST_GATE = 10_000  # train images, where there is no val split: more would tell no more
+_SEED = 0
+
+Progress = Callable[[str, int, int], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationReport:
+    """What was written, and how it compares.
+
+    Args:
+        path: of the file.
+        num_bytes: of the file, OpenVINO's weights included.
+        float32_bytes: of the file that was quantised.
+        calibration_images: from the train split.
+        comparison: of the two.
+        forced: whether the comparison speaks against the file.
+        versions: of the libraries that made it.
+    """
+
+    path: Path
+    num_bytes: int
+    float32_bytes: int
+    calibration_images: int
+    comparison: Comparison
+    forced: bool
+    versions: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "path": str(self.path),
+            "num_bytes": self.num_bytes,
+            "float32_bytes": self.float32_bytes,
+            "calibration_images": self.calibration_images,
+            **self.comparison.to_dict(),
+            "forced": self.forced,
+            "versions": self.versions,
+        }
+
+
+def quantize(
+    source: Source,
+    data: ImageData,
+    out: Path | str,
+    *,
+    engine: Engine = "openvino",
+    num_images: int = DEFAULT_IMAGES,
+    max_drop: float = DEFAULT_MAX_DROP,
+    force: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> QuantizationReport:
+    """Writes an int8 file, after comparing its errors and its speed with those of a float32 file.
+
+    It is calibrated on train images, and compared on the val split; where there is none, on train images that it was
+    not calibrated on, which the network has seen in training. Test images decide nothing.
+
+    Args:
+        source: the network.
+        data: labelled images of the network's shape.
+        out: of the file to write; its suffix is the engine's.
+        engine: that the file is for.
+        num_images: to calibrate with.
+        max_drop: top-1 error, in percentage points, that int8 may add.
+        force: write a file that is worse or no faster, too.
+        threads: that both files are run with; all available cores by default.
+        progress: told what is being done, how much of it is done, and how much there is to do.
+
+    Raises:
+        QuantizationError: the int8 network is worse or no faster, or there are too few images. No file is then left,
+            and one that was there stays as it was.
+        ReslabError: the data do not fit, the libraries are missing, or a file cannot be written.
+    """
+    out, tell = Path(out), progress or (lambda text, done, total: None)
+    if out.suffix != INT8_SUFFIXES[engine]:
+        raise QuantizationError(f"{out.name} must end in {INT8_SUFFIXES[engine]}, as {engine}'s files do.")
+    if out.is_dir():
+        raise QuantizationError(f"{out} is a folder; give the name of a file that ends in {out.suffix}.")
+    if source.model.spec.in_channels == 3:
+        data = data.as_rgb()
+    source.check(data)
+    if source.classes is None:
+        source = replace(source, classes=data.classes)  # a wrong order would show as an error of 90 %
+    calibration, held_out, role = _parts(data, num_images)
+    suffixes = (".xml", ".bin") if engine == "openvino" else (".onnx",)
+    with tempfile.TemporaryDirectory() as folder:
+        float32_path, int8_path = (Path(folder) / f"{name}{out.suffix}" for name in ("float32", "int8"))
+        tell("Exporting", 0, 1)
+        (export_openvino if engine == "openvino" else export_onnx)(
+            source.model,
+            float32_path,
+            normalization=source.known_normalization(),
+            image_size=(source.preprocessing.height, source.preprocessing.width),
+            metadata=source.metadata(),
+        )
+        tell("Quantising", 0, 1)
+        batches = [calibration[at : at + _CALIBRATION_BATCH] for at in range(0, len(calibration), _CALIBRATION_BATCH)]
+        (quantize_openvino if engine == "openvino" else quantize_onnx)(float32_path, batches, int8_path)
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            tell("Comparing", done, 2 * len(held_out))
+
+        with load_deployed(float32_path, engine, threads) as float32, load_deployed(int8_path, engine, threads) as int8:
+            comparison = compare(float32, int8, held_out, role=role, advance=advance)
+        refused = False
+        try:
+            check(comparison, max_drop)
+        except QuantizationError:
+            if not force:
+                raise
+            refused = True
+        for suffix in reversed(suffixes):
+            with writing(out.with_suffix(suffix)) as temporary:
+                shutil.copyfile(int8_path.with_suffix(suffix), temporary)
+        sizes = [
+            sum(path.with_suffix(suffix).stat().st_size for suffix in suffixes) for path in (int8_path, float32_path)
+        ]
+    libraries = ("openvino", "nncf") if engine == "openvino" else ("onnxruntime", "onnx")
+    return QuantizationReport(
+        path=out,
+        num_bytes=sizes[0],
+        float32_bytes=sizes[1],
+        calibration_images=len(calibration),
+        comparison=comparison,
+        forced=refused,
+        versions={name: version(name) for name in libraries},
+    )
+
+
+def _parts(data: ImageData, num_images: int) -> tuple[Images, Split, Role]:
+    """Images to calibrate with, and others to compare on with their role."""
+    if num_images < 1:
+        raise QuantizationError(f"it takes at least one image to calibrate with, not {num_images}.")
+    train = data.split("train")
+    order = np.random.default_rng(_SEED).permutation(len(train))  # a folder's images come class by class
+    if "val" in data.splits:
+        return train.images[order[:num_images]], data.split("val"), "val"
+    if len(train) <= num_images:
+        raise QuantizationError(
+            f"{data.name} has no val split, and of its {len(train):,} train images none are left to compare on when "
+            f"{num_images:,} calibrate; give fewer with --images."
+        )
+    held_out = order[num_images : num_images + _LARGEST_GATE]
+    return train.images[order[:num_images]], Split(train.images[held_out], train.labels[held_out]), "train"

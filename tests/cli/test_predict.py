@@ -1,0 +1,124 @@
+"""`reslab predict`: its words, its formats and its mistakes."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from reslab.cli.main import main
+from reslab.training import train
+
+TINY = "resnet8[blocks=1,widths=8]"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train(TINY, "digits", recipe="digits-quick", iterations=20, run_dir=folder)
+    assert main(["export", "onnx", str(folder)]) == 0
+    assert main(["export", "openvino", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def photos(digits, tmp_path):
+    """Three digits and a file that is none."""
+    (tmp_path / "photos").mkdir()
+    for index in (0, 1, 2):
+        Image.fromarray(digits.split("test").images[index, ..., 0]).save(tmp_path / "photos" / f"{index}.png")
+    (tmp_path / "photos" / "1.jpg").write_text("hello")
+    return tmp_path / "photos"
+
+
+def test_a_run_and_its_files_say_the_same(finished, photos, capsys):
+    results = []
+    for target in (finished, finished / "model.onnx", finished / "model.xml"):
+        assert main(["predict", str(target), "photos", "--top", "3", "--json"]) == 1
+        captured = capsys.readouterr()
+        assert captured.err == "reslab: photos/1.jpg: it is not an image, or is damaged.\n"
+        results.append(json.loads(captured.out))
+    assert [entry["path"] for entry in results[0]] == [
+        f"photos/{name}" for name in ("0.png", "1.jpg", "1.png", "2.png")
+    ]
+    assert [entry["error"] is None for entry in results[0]] == [True, False, True, True]
+    for entries in zip(*results, strict=True):
+        assert len({tuple(entry["labels"]) for entry in entries}) == 1
+        for entry in entries:
+            assert entry["probabilities"] == pytest.approx(entries[0]["probabilities"], abs=1e-4)
+            assert len(entry["labels"]) == (0 if entry["error"] else 3)
+
+
+def test_text_and_tables_say_the_same(finished, photos, capsys, tmp_path):
+    (photos / "1.jpg").unlink()
+    target = str(finished / "model.onnx")
+    assert main(["predict", target, "photos", "--top", "2", "--engine", "openvino", "--batch", "2"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    lines = [line.split("\t") for line in captured.out.splitlines()]
+    assert [line[0] for line in lines] == ["photos/0.png", "photos/1.png", "photos/2.png"]
+    assert main(["predict", target, "photos/0.png", "photos", "absent.png", "--out", "new/labels.csv"]) == 1
+    with (tmp_path / "new" / "labels.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["path"] for row in rows] == [f"photos/{index}.png" for index in (0, 0, 1, 2) for _ in range(5)] + [
+        "absent.png"
+    ]
+    assert rows[-1] == {
+        "path": "absent.png",
+        "rank": "",
+        "label": "",
+        "probability": "",
+        "error": "there is no such file.",
+    }
+    for line in lines:
+        first, second = (row for row in rows[5:] if row["path"] == line[0] and row["rank"] in ("1", "2"))
+        assert line[1:] == [f"{row['label']} {float(row['probability']):.4f}" for row in (first, second)]
+    assert capsys.readouterr().err == "reslab: absent.png: there is no such file.\n"
+
+
+def test_nothing_at_all_is_still_json(finished, capsys, tmp_path):
+    (tmp_path / "none").mkdir()
+    assert main(["predict", str(finished / "model.onnx"), "none", "--json"]) == 1
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry == {"path": "none", "labels": [], "probabilities": [], "error": "it is a folder without images."}
+
+
+WRONG = [
+    (["net.onnx", "photos"], "there is no file net.onnx"),
+    (
+        ["resnet20", "photos"],
+        "is neither an exported file nor the folder of a run; for a network's name give its --weights",
+    ),
+    (["photos", "photos"], "photos is neither an exported file nor the folder of a run"),
+    (["net.onnx", "photos", "--top", "0"], "--top must be positive"),
+    (["net.onnx", "photos", "--batch", "0"], "--batch must be positive"),
+    (["net.onnx", "photos", "--threads", "-1"], "--threads must be positive"),
+    (["net.onnx", "photos", "--mean", "0.5"], "--mean is for a network's name"),
+    (["resnet20", "photos", "--weights", "absent.pth", "--engine", "openvino"], "--engine is for exported files"),
+    (["resnet20", "photos", "--weights", "absent.pth"], "no weight file absent.pth"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
+def test_a_mistake_gives_a_sentence(arguments, message, photos, capsys):
+    assert main(["predict", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("reslab: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+
+
+def test_as_a_process_it_is_quiet_and_exits_with_1(finished, photos):
+    command = [sys.executable, "-m", "reslab", "predict", str(finished / "model.xml"), "photos"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert done.stderr == "reslab: photos/1.jpg: it is not an image, or is damaged.\n"
+    assert len(done.stdout.splitlines()) == 3
