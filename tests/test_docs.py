@@ -28,6 +28,31 @@ def test_the_tables_are_made_from_records_and_registry():
         assert tool.updated(text) == text, f"{page.name} is stale: run python tools/update_docs.py"
 
 
+def test_the_chart_of_the_aims_is_made_from_records():
+    tool = load_tool()
+    assert tool.CHART.read_text() == tool.aims_chart(), "run python tools/update_docs.py"
+
+
+def test_every_measurement_has_its_place_on_the_page():
+    text = (REPOSITORY / "docs" / "performance.md").read_text()
+    aims = load_tool().load_aims()
+    assert [name for name in aims.MEASUREMENTS if f"<!-- results/bench/{name}.json -->" not in text] == []
+    measured = {aim.record.removeprefix("bench/") for aim in aims.AIMS if aim.record.startswith("bench/")}
+    assert set(aims.MEASUREMENTS) <= measured
+
+
+def test_an_aim_is_reached_from_its_side():
+    aims = load_tool().load_aims()
+    more, less = (
+        aims.Aim("work", "", "record", 2.0, lambda record: None, at_most=at_most) for at_most in (False, True)
+    )
+    assert (more.reached(2.0), more.reached(1.9), more.share(1.0)) == (True, False, 0.5)
+    assert (less.reached(2.0), less.reached(2.1), less.share(4.0)) == (True, False, 0.5)
+    assert aims.Row(more, 1.5).texts[-2:] == ("1.50", "no")
+    assert aims.Row(less, None).texts[2:] == ("≤ 2.00", "", "not recorded", "")
+    assert ">1.50 of 2.00<" in aims.chart([aims.Row(more, 1.5), aims.Row(less, None)])
+
+
 def test_every_network_is_in_the_table():
     text = (REPOSITORY / "docs" / "models.md").read_text()
     assert [name for name in list_models() if f"| `{name}` |" not in text] == []

@@ -4,18 +4,22 @@
     python tools/update_docs.py --check    exit with 1 if one is stale
 
 A block `<!-- results/NAME -->` ... `<!-- end -->` is replaced by what the record of that name says, a block
-`<!-- registry -->` by a table of the named networks.
+`<!-- registry -->` by a table of the named networks, and `<!-- aims -->` by one of the aims for speed and what is
+reached of them, which docs/aims.svg shows as well.
 """
 
+import importlib.util
 import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
+from types import ModuleType
 from typing import Any
 
 from reslab.analysis.complexity import summarize
+from reslab.bench.tables import make_table, spread
 from reslab.models import list_models
 from reslab.models.released import cards_of
 from reslab.models.zoo import named_model
@@ -23,8 +27,9 @@ from reslab.paper.reference import CIFAR_TEST_ERRORS
 from reslab.paper.report import table_rows
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "models.md")
-_BLOCK = re.compile(r"(<!-- (results/\S+|registry) -->\n).*?(<!-- end -->)", re.DOTALL)
+PAGES = tuple(REPOSITORY / name for name in ("README.md", "docs/models.md", "docs/performance.md"))
+CHART = REPOSITORY / "docs" / "aims.svg"
+_BLOCK = re.compile(r"(<!-- (results/\S+|registry|aims) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def machine(environment: dict[str, Any]) -> str:
@@ -50,24 +55,68 @@ def experiment_table(results: dict[str, Any]) -> str:
     return "\n".join([title, "", *table, "", *verdicts]) + "\n"
 
 
-def training_speed_table(record: dict[str, Any]) -> str:
-    """Images a second against the peer."""
-    headings = ["network", "ours, images/s", "peer, images/s", "ratio (lowest to highest turn)", "of the fp32 rate"]
-    rows = [
-        [
-            row["model"],
-            f"{row['ours_images_per_second']:.0f}",
-            f"{row['peer_images_per_second']:.0f}",
-            f"{row['ratio']:.2f} ({min(row['ratios']):.2f} to {max(row['ratios']):.2f})",
-            f"{row['share_of_fp32_rate']:.0%}",
-        ]
-        for row in record["rows"]
+def training_table(record: dict[str, Any]) -> str:
+    """Images a second against the peers that have the network."""
+    headings = [
+        "network",
+        "reslab, images/s",
+        "peer",
+        "peer, images/s",
+        "ratio (lowest to highest turn)",
+        "of the fp32 rate",
     ]
+    rows = []
+    for row in record["rows"]:
+        speeds = {found["name"]: found.get("images_per_second", 0) for found in row["contenders"]}
+        rows += [
+            [
+                row["model"] if row.get("precision", "fp32") == "fp32" else f"{row['model']}, {row['precision']}",
+                f"{speeds['reslab']:.4g}",
+                name,
+                f"{speeds[name]:.4g}",
+                spread(ratio),
+                f"{row['share_of_fp32_rate']:.0%}",
+            ]
+            for name, ratio in row["ratios"].items()
+        ]
+    settings = record["settings"]
+    size = f" at {settings['input_size']}x{settings['input_size']}" if settings["input_size"] else ""
+    rates = [f"{row['fp32']['gflops']:.0f}" for row in record["rows"]]
     setting = (
-        f"Medians of {record['turns']} turns each, batch {record['batch_size']}, {record['data']}; "
-        f"{machine(record['environment'])}; {record['fp32_gflops']:.0f} GFLOP/s in fp32 matrix products."
+        f"Medians of {settings['turns']} turns each, batch {settings['batch_size']}, {settings['data']}{size}; "
+        f"{machine(record['environment'])}; {' and '.join(dict.fromkeys(rates))} GFLOP/s in fp32 matrix products."
     )
     return "\n".join([*markdown_table(headings, rows), "", setting]) + "\n"
+
+
+def bench_table(record: dict[str, Any]) -> str:
+    """What `reslab bench` prints."""
+    made = make_table(record)
+    table = markdown_table(list(made.headings), [list(row) for row in made.rows])
+    return "\n".join([*table, "", f"{made.note} {machine(record['environment'])}."]) + "\n"
+
+
+def load_aims() -> ModuleType:
+    """benchmarks/aims.py, which is a program and in no package."""
+    spec = importlib.util.spec_from_file_location("aims", REPOSITORY / "benchmarks" / "aims.py")
+    assert spec is not None
+    assert spec.loader is not None
+    aims = importlib.util.module_from_spec(spec)
+    sys.modules["aims"] = aims  # where dataclasses look up the types of their fields
+    spec.loader.exec_module(aims)
+    return aims
+
+
+def aims_table() -> str:
+    """Every aim, and what is reached."""
+    aims = load_aims()
+    return "\n".join(markdown_table(list(aims.HEADINGS), [list(row.texts) for row in aims.rows()])) + "\n"
+
+
+def aims_chart() -> str:
+    """What is measured as a share of its aim."""
+    aims = load_aims()
+    return str(aims.chart(aims.rows()))
 
 
 def longer_training(record: dict[str, Any]) -> str:
@@ -99,12 +148,19 @@ def registry_table() -> str:
     return "\n".join(markdown_table(headings, rows)) + "\n"
 
 
-def render(path: Path) -> str:
-    """The block of one record."""
+def render(name: str) -> str:
+    """The block of one record, under results/."""
+    path = REPOSITORY / name
+    if not path.exists() and path.stem in load_aims().MEASUREMENTS:
+        return f"Not recorded yet; `python benchmarks/aims.py {path.stem}` does.\n"
     record = json.loads(path.read_text())
     makers: dict[str, Callable[[dict[str, Any]], str]] = {
         "fig1": experiment_table,
-        "training_speed": training_speed_table,
+        "training": training_table,
+        "rates": bench_table,
+        "inference": bench_table,
+        "pipeline": bench_table,
+        "memory": bench_table,
         "longer_training": longer_training,
     }
     return makers[record.get("experiment") or record["benchmark"]](record)
@@ -114,24 +170,22 @@ def updated(text: str) -> str:
     """A page with every block made anew."""
 
     def block(match: re.Match[str]) -> str:
-        made = registry_table() if match[2] == "registry" else render(REPOSITORY / match[2])
+        makers = {"registry": registry_table, "aims": aims_table}
+        made = makers[match[2]]() if match[2] in makers else render(match[2])
         return match[1] + made + match[3]
 
     return _BLOCK.sub(block, text)
 
 
 def main() -> int:
-    stale = []
-    for page in PAGES:
-        text = page.read_text()
-        new = updated(text)
-        if new != text:
-            stale.append(page.name)
-            if "--check" not in sys.argv[1:]:
-                page.write_text(new)
+    files = {page: updated(page.read_text()) for page in PAGES} | {CHART: aims_chart()}
+    stale = {path: new for path, new in files.items() if not path.exists() or path.read_text() != new}
     if stale and "--check" in sys.argv[1:]:
-        print(f"{', '.join(stale)}: not what the records say; run python tools/update_docs.py", file=sys.stderr)
+        names = ", ".join(path.name for path in stale)
+        print(f"{names}: not what the records say; run python tools/update_docs.py", file=sys.stderr)
         return 1
+    for path, new in stale.items():
+        path.write_text(new)
     return 0
 
 

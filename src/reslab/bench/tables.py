@@ -1,0 +1,163 @@
+"""Records as tables of texts, for a terminal and for pages. Importing this module imports no torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["ResultTable", "make_table"]
+
+_OURS_FASTER = "reslab is faster by"
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """A record's figures.
+
+    Args:
+        headings: of the columns.
+        rows: one text for each column.
+        note: what one must know to read them, one line.
+    """
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+
+def make_table(record: dict[str, Any]) -> ResultTable:
+    """The table of a benchmark's record."""
+    makers: dict[str, Callable[[dict[str, Any]], ResultTable]] = {
+        "rates": _rates,
+        "training": _training,
+        "inference": _inference,
+        "pipeline": _pipeline,
+        "memory": _memory,
+    }
+    return makers[record["benchmark"]](record)
+
+
+def spread(ratio: dict[str, Any]) -> str:
+    """`1.58 (1.55 to 1.66)`."""
+    return f"{ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
+
+
+def _rates(record: dict[str, Any]) -> ResultTable:
+    rows = []
+    for row in record["rows"]:
+        for found in row["contenders"]:
+            if "absent" in found:
+                rows.append((found["name"], "-", "", "", f"cannot run: {found['absent']}"))
+                continue
+            unit = {"copy": "GB/s", "int8": "GOP/s"}.get(found["name"], "GFLOP/s")
+            rate = found["gb_per_second" if found["name"] == "copy" else "gflops"]
+            turns, details = found["turns"], found["details"]
+            lowest, highest = f"{min(turns):.0f}", f"{max(turns):.0f}"
+            rows.append(
+                (
+                    found["name"],
+                    f"{rate:.0f} {unit}",
+                    f"{lowest} to {highest}",
+                    str(details["threads"]),
+                    details["measured"],
+                )
+            )
+    note = f"Medians of {record['settings']['turns']} turns."
+    return ResultTable(("rate", "median", "lowest to highest", "threads", "measured as"), tuple(rows), note)
+
+
+def _training(record: dict[str, Any]) -> ResultTable:
+    rows = []
+    for row in record["rows"]:
+        for found in row["contenders"]:
+            name = found["name"]
+            if "absent" in found:
+                rows.append((row["model"], name, "-", f"cannot run: {found['absent']}", "", ""))
+                continue
+            compared = row["ratios"].get(name)
+            first = found.get("first_step_seconds")
+            precision = row.get("precision", "fp32")
+            rows.append(
+                (
+                    row["model"],
+                    name if compared or precision == "fp32" else f"{name}, {precision}",
+                    f"{found['images_per_second']:.4g}",
+                    spread(compared) if compared else "",
+                    "" if compared else f"{row['share_of_fp32_rate']:.0%}",
+                    f"{first:.1f} s" if first is not None else "",
+                )
+            )
+    settings = record["settings"]
+    rates = sorted(row["fp32"]["gflops"] for row in record["rows"])
+    between = f"{rates[0]:.0f}" if len(rates) == 1 else f"{rates[0]:.0f} to {rates[-1]:.0f}"
+    note = (
+        f"Batches of {settings['batch_size']}, {settings['data']}; medians of {settings['turns']} turns of "
+        f"{settings['steps']} steps; fp32 matrix products in the same turns: {between} GFLOP/s."
+    )
+    headings = ("network", "contender", "images/s", _OURS_FASTER, "of the fp32 rate", "first step")
+    return ResultTable(headings, tuple(rows), note)
+
+
+def _inference(record: dict[str, Any]) -> ResultTable:
+    rows = []
+    for row in record["rows"]:
+        for found in row["contenders"]:
+            subject = (row["model"], str(row["batch_size"]), found["name"])
+            if "absent" in found:
+                rows.append((*subject, "", "-", f"cannot run: {found['absent']}", ""))
+                continue
+            share = found["share_of_rate"]
+            rows.append(
+                (
+                    *subject,
+                    found["details"]["precision"],
+                    f"{found['images_per_second']:.4g}",
+                    spread(found["ratio"]) if found["ratio"] else "",
+                    f"{share:.0%}" if share is not None else "",
+                )
+            )
+    rates = {found["name"]: found for row in record["rows"] for found in row["references"] if "absent" not in found}
+    reached = ", ".join(f"{name} {found['gflops']:.0f}" for name, found in rates.items())
+    settings = record["settings"]
+    note = (
+        f"Medians of {settings['turns']} turns of at least {settings['seconds']:g} s; matrix products between them, in "
+        f"G(FL)OP/s: {reached}."
+    )
+    headings = ("network", "batch", "contender", "precision", "images/s", "to the fastest fp32 peer", "of the rate")
+    return ResultTable(headings, tuple(rows), note)
+
+
+def _pipeline(record: dict[str, Any]) -> ResultTable:
+    rows = []
+    for row in record["rows"]:
+        for found in row["contenders"]:
+            compared = {"dataloader": row["ratio"], "raw": row["share_of_raw"]}.get(found["name"])
+            speed = f"{found['images_per_second']:.4g}"
+            rows.append((row["network"], found["name"], speed, spread(compared) if compared else ""))
+    settings, (first, *_) = record["settings"], record["rows"]
+    note = (
+        f"{first['num_images']} images of {settings['data']}, batches of {settings['batch_size']}; medians of "
+        f"{settings['turns']} turns. raw is the network alone, on pixels that lie ready."
+    )
+    return ResultTable(("file", "contender", "images/s", "reslab to this one"), tuple(rows), note)
+
+
+def _memory(record: dict[str, Any]) -> ResultTable:
+    rows = []
+    for row in record["rows"]:
+        for found in row["contenders"]:
+            details, ratio = found["details"], row["time_ratios"].get(found["name"])
+            predicted = details.get("predicted_bytes")
+            rows.append(
+                (
+                    row["model"],
+                    found["name"],
+                    str(details["batch_size"]),
+                    f"{details['peak_bytes'] / 2**30:.2f} GiB",
+                    f"{predicted / 2**30:.2f} GiB" if predicted else "",
+                    f"{found['images_per_second']:.4g}",
+                    spread(ratio) if ratio else "",
+                )
+            )
+    headings = ("network", "contender", "batch", "peak", "predicted", "images/s", "time an image, to all-kept")
+    note = f"Peaks of the whole process; medians of {record['settings']['turns']} turns."
+    return ResultTable(headings, tuple(rows), note)

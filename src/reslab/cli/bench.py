@@ -1,0 +1,387 @@
+"""`reslab bench`."""
+
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from reslab.bench.records import make_record
+from reslab.bench.tables import make_table
+from reslab.bench.turns import BenchmarkError, Turns
+from reslab.cli.arguments import OptionalCount, OptionalPath, OptionalText, output_console, parse, print_json
+from reslab.environment import available_cores
+from reslab.files.atomic import write_json
+from reslab.models.zoo import parse_model
+from reslab.training.recipe import Recipe, load_recipe, recipe_from_dict
+
+_HELP = """Measure speed and memory on this machine, ours and others' by turns, in figures that can be compared.
+
+  reslab bench rates                                 what the machine reaches: matrix products, copies
+  reslab bench training resnet20                     training steps on generated images
+  reslab bench training resnet56 --data photos/      from image files to updated weights
+  reslab bench inference resnet50 --batch-size 1 16  a network at work, by every engine that is installed
+  reslab bench pipeline model.onnx photos/           from JPEG files to labels
+  reslab bench memory resnet1202 --memory 2GiB       the peak of a training process
+
+Every contender is a process of its own. They take turns (A B C, A B C), one working while the others wait, so that all
+meet the same moods of the machine; what is shown are medians over the turns, with the lowest and the highest. Other
+programs should rest meanwhile. `reslab bench training --help` and the like tell more of each.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordFlags:
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the record as JSON."""
+    out: OptionalPath = None
+    """Write the record to this file: every turn, settings, versions, processor."""
+
+
+Common = Annotated[RecordFlags, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatesArguments:
+    rates: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(name="rate", metavar="[RATE ...]")] = ()
+    """fp32, bf16, int8 (products of 2048-wide matrices) or copy (of memory); all by default."""
+    threads: OptionalCount = None
+    """One a core by default."""
+    turns: int = 5
+    """That each gets."""
+    seconds: float = 1.0
+    """Of a turn."""
+    common: Common = field(default_factory=RecordFlags)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingArguments:
+    models: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(name="model", metavar="MODEL ...", help_behavior_hint="(one or more)"),
+    ]
+    """Names or spellings, as in resnet20 or resnet20[shortcut=C]."""
+    data: OptionalText = None
+    """digits, fashion-mnist, cifar10, cifar100, or a folder of class folders; generated images by default."""
+    input_size: OptionalCount = None
+    """Side of generated images. With a folder, its photos may then have any size: we keep them in memory, resized and
+    cropped, and the peers cut random crops out of the files."""
+    batch_size: OptionalCount = None
+    """Images a step; the recipe's by default."""
+    recipe: str = "cifar-paper"
+    """Name of a recipe, or a TOML file."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FIELD=VALUE ...")] = ()
+    """Fields of the recipe, as in hardware.compile=off optimizer.learning_rate=0.01; the hardware's are for our side
+    alone."""
+    peers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ("eager-nchw", "torchvision", "timm")
+    """Of eager-nchw, eager-channels-last, compiled, torchvision and timm; the last two where they have the network."""
+    turns: int = 5
+    """That each contender gets."""
+    steps: int = 15
+    """Of a turn, after 5 that are not timed."""
+    common: Common = field(default_factory=RecordFlags)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceArguments:
+    subjects: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(name="subject", metavar="MODEL|FILE ...", help_behavior_hint="(one or more)"),
+    ]
+    """Networks by name or spelling; or files that `reslab export` or `reslab quantize` wrote for pixels (.onnx, .xml),
+    all of one network, which are compared with each other and with the peers."""
+    batch_size: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N ...")] = (1, 16)
+    """Images at a time; each is a contest of its own."""
+    input_size: OptionalCount = None
+    """Side of the images; what the network was made for by default."""
+    engines: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = (
+        "reslab-onnxruntime",
+        "reslab-openvino",
+        "reslab-onnxruntime-int8",
+        "reslab-openvino-int8",
+        "torch-eager",
+        "torch-channels-last",
+        "torch-compiled",
+        "timm",
+        "onnxruntime",
+        "openvino",
+        "openvino-default",
+    )
+    """Of those named here; ours are left out where files are given."""
+    threads: OptionalCount = None
+    """Of every contender; one a core by default."""
+    turns: int = 5
+    """That each contender gets."""
+    seconds: float = 3.0
+    """Of a turn, at the least."""
+    common: Common = field(default_factory=RecordFlags)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineArguments:
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """That `reslab export` or `reslab quantize` wrote for pixels (.onnx, .xml)."""
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """Of image files, at any depth."""
+    batch_size: int = 16
+    """Images at a time."""
+    threads: OptionalCount = None
+    """Of the network's engine; one a core by default."""
+    turns: int = 5
+    """That each contender gets."""
+    steps: int = 1
+    """Times that a turn goes through the folder, after one that is not timed."""
+    common: Common = field(default_factory=RecordFlags)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryArguments:
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """Name or spelling, as in resnet1202."""
+    batch_size: OptionalCount = None
+    """Images a step; the recipe's (128) by default."""
+    kept_batch_size: OptionalCount = None
+    """Images a step of the contender that keeps every activation, where more would not fit."""
+    memory: OptionalText = None
+    """Adds a contender whose recipe has this as hardware.memory, as in 2GiB."""
+    input_size: OptionalCount = None
+    """Side of the generated images; what the network was made for by default."""
+    recipe: str = "cifar-paper"
+    """Name of a recipe, or a TOML file."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FIELD=VALUE ...")] = ()
+    """Fields of the recipe for all contenders, as in hardware.compile=off."""
+    turns: int = 2
+    """That each contender gets."""
+    steps: int = 1
+    """Of a turn, after one that is not timed."""
+    common: Common = field(default_factory=RecordFlags)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_HELP)
+        return 0
+    commands = {
+        "rates": _rates,
+        "training": _training,
+        "inference": _inference,
+        "pipeline": _pipeline,
+        "memory": _memory,
+    }
+    if arguments[0] not in commands:
+        raise BenchmarkError(f"there is no command `reslab bench {arguments[0]}`; there are {', '.join(commands)}.")
+    return commands[arguments[0]](arguments[1:])
+
+
+def _rates(arguments: Sequence[str]) -> int:
+    description = "Measure what this machine reaches: matrix products in several number formats, and copies."
+    asked = parse(RatesArguments, arguments, "bench rates", description)
+    _check_counts(threads=asked.threads)
+    turns = Turns(asked.turns, 1, asked.seconds, untimed_steps=1)
+    from reslab.bench.rates import measure_rates
+
+    with _telling() as tell:
+        row = measure_rates(asked.rates, turns, threads=asked.threads, tell=tell)
+    return _finish("rates", {"turns": asked.turns, "seconds": asked.seconds}, [row], asked.common)
+
+
+def _training(arguments: Sequence[str]) -> int:
+    description = """Measure training steps, from images to updated weights, against the loops that most people write.
+
+  reslab bench training resnet20 resnet56 --data photos/ --turns 3
+  reslab bench training resnet50 --data photos/ --input-size 224 --batch-size 16 --steps 4
+
+Ours is what `reslab train` does. The peers have a DataLoader of two workers with PIL transforms, and torch's SGD:
+eager-nchw trains the same network, eager-channels-last and compiled as they say; torchvision and timm their own."""
+    asked = parse(TrainingArguments, arguments, "bench training", description)
+    recipe = _recipe(asked.recipe, asked.set, asked.batch_size)
+    turns = Turns(asked.turns, asked.steps)
+    from reslab.bench.training import TrainingTask, check_task, compare_training
+
+    tasks = [TrainingTask(model, recipe, asked.data, asked.input_size) for model in _some(asked.models, "training")]
+    for task in tasks:
+        check_task(task)
+    with _telling() as tell:
+        rows = [compare_training(task, asked.peers, turns, tell=tell) for task in tasks]
+    settings = {
+        "data": tasks[0].data_name,
+        "input_size": asked.input_size,
+        "batch_size": recipe.data.batch_size,
+        "recipe": recipe.name,
+        "set": list(asked.set),
+        "turns": asked.turns,
+        "steps": asked.steps,
+        "untimed_steps": turns.untimed_steps,
+    }
+    return _finish("training", settings, rows, asked.common)
+
+
+def _inference(arguments: Sequence[str]) -> int:
+    description = """Measure networks at work, images in and logits out, by every engine that is installed.
+
+  reslab bench inference resnet50                                  the engines against each other
+  reslab bench inference resnet50.onnx resnet50-int8.xml           files of ours against them
+  reslab bench inference resnet20 --batch-size 128 --engines torch-compiled onnxruntime
+
+Networks get fresh weights, on which speed does not depend. torchvision's networks are torchvision's own."""
+    asked = parse(InferenceArguments, arguments, "bench inference", description)
+    subjects = _some(asked.subjects, "inference")
+    turns = Turns(asked.turns, 3, asked.seconds, untimed_steps=2)
+    for batch_size in asked.batch_size or (0,):
+        _check_counts(batch_size=batch_size, threads=asked.threads, input_size=asked.input_size)
+    files = tuple(Path(subject) for subject in subjects if Path(subject).suffix in (".onnx", ".xml"))
+    if files and len(files) < len(subjects):
+        raise BenchmarkError("give either networks' names or files: a file says itself which network it holds.")
+    from reslab.bench.inference import InferenceTask, compare_inference, network_of_files
+
+    names = [network_of_files(files)] if files else subjects
+    threads = asked.threads or available_cores()
+    tasks = []
+    for name in names:
+        spec = parse_model(name)
+        side = asked.input_size or spec.usual_input_size
+        tasks += [InferenceTask(spec, name, batch_size, side, files, threads) for batch_size in asked.batch_size]
+    with _telling() as tell:
+        rows = [compare_inference(task, asked.engines, turns, tell=tell) for task in tasks]
+    settings = {"turns": asked.turns, "seconds": asked.seconds, "threads": threads}
+    return _finish("inference", settings, rows, asked.common)
+
+
+def _pipeline(arguments: Sequence[str]) -> int:
+    description = """Measure the way from image files to labels: ours, that of most people, and the network alone.
+
+  reslab bench pipeline resnet50-int8.xml photos/ --batch-size 16
+
+Ours is `reslab predict`. The peer is a DataLoader of two workers with PIL, Resize and CenterCrop, and the same file in
+the same engine."""
+    asked = parse(PipelineArguments, arguments, "bench pipeline", description)
+    turns = Turns(asked.turns, asked.steps, untimed_steps=1)
+    _check_counts(batch_size=asked.batch_size, threads=asked.threads)
+    from reslab.bench.inference import network_of_files
+    from reslab.bench.pipeline import PipelineTask, compare_pipelines
+
+    network_of_files([asked.file])
+    threads = asked.threads or available_cores()
+    task = PipelineTask(asked.file, asked.folder, asked.batch_size, threads)
+    with _telling() as tell:
+        row = compare_pipelines(task, turns, tell=tell)
+    settings = {
+        "data": asked.folder.resolve().name,
+        "batch_size": asked.batch_size,
+        "threads": threads,
+        "turns": asked.turns,
+        "steps": asked.steps,
+    }
+    return _finish("pipeline", settings, [row], asked.common)
+
+
+def _memory(arguments: Sequence[str]) -> int:
+    description = """Measure the peak memory of training, with and without gradient checkpointing, and what it costs.
+
+  reslab bench memory resnet1202 --kept-batch-size 32 --memory 2GiB
+
+Each contender trains in a fresh process on generated images; its peak is the whole process's. Times are compared for
+each image."""
+    asked = parse(MemoryArguments, arguments, "bench memory", description)
+    turns = Turns(asked.turns, asked.steps, untimed_steps=1)
+    _check_counts(kept_batch_size=asked.kept_batch_size)
+    recipe = _recipe(asked.recipe, asked.set, asked.batch_size)
+    limited = None
+    if asked.memory:
+        limited = _recipe(asked.recipe, (*asked.set, f"hardware.memory={asked.memory}"), asked.batch_size)
+    from reslab.bench.memory import compare_memory
+    from reslab.bench.training import TrainingTask
+
+    task = TrainingTask(asked.model, recipe, None, asked.input_size)
+    planned = replace(task, recipe=limited) if limited else None
+    with _telling() as tell:
+        row = compare_memory(task, planned, turns, kept_batch_size=asked.kept_batch_size, tell=tell)
+    settings = {
+        "batch_size": recipe.data.batch_size,
+        "kept_batch_size": asked.kept_batch_size or recipe.data.batch_size,
+        "memory": asked.memory,
+        "recipe": recipe.name,
+        "set": list(asked.set),
+        "turns": asked.turns,
+        "steps": asked.steps,
+    }
+    return _finish("memory", settings, [row], asked.common)
+
+
+# What they share
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, value in counts.items():
+        if value is not None and not 1 <= value <= 1 << 16:
+            raise BenchmarkError(f"--{name.replace('_', '-')} must be between 1 and {1 << 16:,}, not {value}.")
+
+
+def _some(models: tuple[str, ...], command: str) -> tuple[str, ...]:
+    if not models:
+        raise BenchmarkError(
+            f"which network? Give a name, as in `reslab bench {command} resnet20`; `reslab models` lists them."
+        )
+    return models
+
+
+def _recipe(name: str, changes: Sequence[str], batch_size: int | None) -> Recipe:
+    """A recipe with fields changed; their values are TOML's, or texts."""
+    recipe = load_recipe(name)
+    values = recipe.to_dict()
+    for change in changes:
+        field_name, sign, text = change.partition("=")
+        section, dot, key = field_name.partition(".")
+        if not (sign and dot and text):
+            raise BenchmarkError(f"cannot read --set {change!r}: write FIELD=VALUE, as in hardware.compile=off.")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        values.setdefault(section, {})
+        if not isinstance(values[section], dict):
+            raise BenchmarkError(f"--set {change}: {section} is no table of fields.")
+        values[section][key] = value
+    recipe = recipe_from_dict(values)
+    if batch_size is None:
+        return recipe
+    return replace(recipe, data=replace(recipe.data, batch_size=batch_size))
+
+
+@contextmanager
+def _telling() -> Iterator[Callable[[str], None]]:
+    """Progress on stderr: one line that changes in a terminal, and one line each elsewhere."""
+    console = Console(stderr=True, markup=False, highlight=False)
+    if not console.is_terminal:
+        yield lambda text: print(text, file=sys.stderr, flush=True)
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(text)
+
+
+def _finish(benchmark: str, settings: dict[str, Any], rows: list[dict[str, Any]], flags: RecordFlags) -> int:
+    record = make_record(benchmark, settings, rows)
+    if flags.out:
+        write_json(flags.out, record)
+    if flags.json:
+        print_json(record)
+        return 0
+    made = make_table(record)
+    table = Table(*made.headings, box=None)
+    for row in made.rows:
+        table.add_row(*row)
+    console = output_console()
+    console.print(table)
+    console.print(made.note, soft_wrap=True, highlight=False)
+    if flags.out:
+        print(flags.out)
+    return 0

@@ -1,0 +1,79 @@
+"""Medians, ratios, the record's form, and its tables."""
+
+import pytest
+
+from reslab.bench.records import best, describe, find, make_record, ratios, read_benchmark, share
+from reslab.bench.tables import make_table
+from reslab.bench.turns import BenchmarkError, Outcome
+from reslab.files.atomic import write_json
+
+OURS = Outcome("reslab", (300.0, 200.0, 330.0), 12.345, {"threads": 2})
+PEER = Outcome("eager-nchw", (200.0, 100.0, 300.0), 1.0)
+SLOW = Outcome("compiled", (10.0, 10.0, 10.0))
+ABSENT = Outcome("timm", absent="timm has no resnet20")
+
+
+def test_ratios_are_those_of_the_turns_and_not_of_the_medians():
+    assert ratios(OURS, PEER) == {"median": 1.5, "lowest": 1.1, "highest": 2.0, "turns": [1.5, 2.0, 1.1]}
+
+
+def test_the_best_is_the_one_with_the_highest_median():
+    assert best([SLOW, PEER, ABSENT]) is PEER
+    assert best([ABSENT]) is None
+
+
+def test_a_share_is_of_the_rate_in_the_same_turns():
+    assert share(OURS, 2.0, Outcome("fp32", (1200.0, 1200.0, 600.0))) == 0.5
+
+
+def test_an_outcome_is_plain_values_of_four_digits():
+    assert describe(Outcome("fp32", (1.23456e11,), 0.5), "gflops", 1e-9) == {
+        "name": "fp32",
+        "gflops": 123.5,
+        "turns": [123.5],
+        "first_step_seconds": 0.5,
+        "details": {},
+    }
+    assert describe(ABSENT) == {"name": "timm", "absent": "timm has no resnet20"}
+
+
+def test_ours_must_have_run():
+    with pytest.raises(BenchmarkError, match="timm cannot run: timm has no resnet20"):
+        find([OURS, ABSENT], "timm")
+
+
+def test_a_record_says_what_it_depends_on_and_is_read_back(tmp_path):
+    record = make_record("rates", {"turns": 1}, [])
+    assert record["environment"]["packages"]["torch"]
+    assert record["environment"]["packages"]["timm"]
+    write_json(tmp_path / "record.json", record)
+    assert read_benchmark(tmp_path / "record.json") == record
+    write_json(tmp_path / "old.json", {"benchmark": "rates"})
+    for name, message in (("old", "schema version"), ("none", "there is no record")):
+        with pytest.raises(BenchmarkError, match=message):
+            read_benchmark(tmp_path / f"{name}.json")
+
+
+def training_record():
+    fp32 = describe(Outcome("fp32", (2e11, 2e11, 2e11)), "gflops", 1e-9)
+    row = {
+        "model": "resnet20",
+        "macs": 40_000_000,
+        "contenders": [describe(outcome) for outcome in (OURS, PEER, ABSENT)],
+        "ratios": {"eager-nchw": ratios(OURS, PEER)},
+        "best_peer": "eager-nchw",
+        "fp32": fp32,
+        "share_of_fp32_rate": 0.36,
+    }
+    return make_record("training", {"data": "digits", "batch_size": 128, "turns": 3, "steps": 5}, [row])
+
+
+def test_a_table_has_every_contender_and_says_who_could_not_run():
+    table = make_table(training_record())
+    assert table.rows == (
+        ("resnet20", "reslab", "300", "", "36%", "12.3 s"),
+        ("resnet20", "eager-nchw", "200", "1.50 (1.10 to 2.00)", "", "1.0 s"),
+        ("resnet20", "timm", "-", "cannot run: timm has no resnet20", "", ""),
+    )
+    assert len(table.headings) == 6
+    assert "200 GFLOP/s" in table.note
