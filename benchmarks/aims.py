@@ -25,6 +25,9 @@ from rich.table import Table
 from reslab.errors import ReslabError
 from reslab.files.records import read_record
 
+EQUAL = 0.98
+"""Of a peer's speed: less than two percent apart, turns of the same work differ by as much."""
+
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 Record = dict[str, Any]
 
@@ -187,10 +190,11 @@ AIMS = (
         "ResNet-50, fp32 inference, batch 16",
         "best of ONNX Runtime, OpenVINO, torch",
         "bench/inference-resnet50",
-        1.0,
+        EQUAL,
         ours_to_best_peer(16, "reslab"),
+        goal=1.0,
     ),
-    Aim("", "the same at batch 1", "bench/inference-resnet50", 1.0, ours_to_best_peer(1, "reslab")),
+    Aim("", "the same at batch 1", "bench/inference-resnet50", EQUAL, ours_to_best_peer(1, "reslab"), goal=1.0),
     Aim(
         "ResNet-50, fp32, JPEG files to labels",
         "% of the raw rate",

@@ -143,8 +143,8 @@ def test_images_too_small_for_a_network_get_a_sentence():
     ("spelling", "side", "batch"),
     [
         ("resnet56", 32, 128),
-        ("resnet50", 64, 32),
-        ("preact_resnet110", 32, 64),
+        pytest.param("resnet50", 64, 32, marks=pytest.mark.slow),
+        pytest.param("preact_resnet110", 32, 64, marks=pytest.mark.slow),
         ("resnet20[stochastic_depth=0.5]", 32, 256),
     ],
 )

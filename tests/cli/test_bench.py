@@ -77,6 +77,7 @@ def test_a_mistake_gives_one_sentence_and_code_2(arguments, message, capsys, mon
     assert message in captured.err
 
 
+@pytest.mark.slow
 def test_rates_are_measured_and_recorded(capsys, tmp_path):
     out = tmp_path / "rates.json"
     assert main(["bench", "rates", "fp32", "--turns", "2", "--seconds", "0", "--threads", "1", "--out", str(out)]) == 0

@@ -2,6 +2,7 @@
 
 import weakref
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +38,8 @@ IMPORT_BYTES = 535_000_000
 FIRST_STEP_BYTES = 180_000_000
 """What a first training step adds to it besides tensors: 159 MB are modules that the optimizer imports, the rest
 kernels that oneDNN makes."""
+MODULE_BYTES = 32_000
+"""What Python and autograd keep of a module besides its tensors, of ResNet-1202's 3,600."""
 MOST_GAPS = 1.8
 """How many times the tensors' bytes a CPU's memory grows by at the most, of 14 networks and batches with glibc 2.36;
 1.13 at the least. With gradient checkpointing it was 3 times and more. Before 2.38, a freed block is too small for the
@@ -54,11 +57,13 @@ class CheckpointPlan:
         segments: for each stage the lengths, in blocks, of the segments that are computed again; blocks after them keep
             what they compute. Empty if everything is kept.
         peak_bytes: as `estimate_training_memory`.
+        tensor_bytes: of them, the tensors'.
         recomputed: share of the forward pass's multiply-adds that are done twice.
     """
 
     segments: Segments
     peak_bytes: int
+    tensor_bytes: int
     recomputed: float
 
 
@@ -80,7 +85,7 @@ def plan_checkpointing(spec: NetSpec, image_size: tuple[int, int], batch_size: i
     """
     whole = estimate_training_memory(spec, image_size, batch_size)
     if whole <= memory:
-        return CheckpointPlan((), whole, 0.0)
+        return CheckpointPlan((), whole, whole - _overhead(spec, image_size), 0.0)
     if spec.family != "resnet":
         raise ModelError("checkpointing is planned block by block, and a VGG has none; take smaller batches.")
     stages = _measure_blocks(spec, image_size, batch_size)
@@ -95,7 +100,7 @@ def plan_checkpointing(spec: NetSpec, image_size: tuple[int, int], batch_size: i
         peak = _peak(spec, image_size, batch_size, segments)
         over = peak - memory
         if over <= 0:
-            return CheckpointPlan(segments, peak, _recomputed(stages, segments))
+            return CheckpointPlan(segments, peak, peak - _overhead(spec, image_size), _recomputed(stages, segments))
         if available == least:
             break
         available -= attempt * (over + memory // 100)
@@ -109,8 +114,9 @@ def estimate_training_memory(spec: NetSpec, image_size: tuple[int, int], batch_s
     """Peak memory of training, in bytes, over a process that has imported torch.
 
     It is that of an eager float32 step of SGD with momentum: images, parameters, momentum, and what is alive at the
-    worst moment of activations kept for the gradients, gradients and intermediate results. To that comes a constant
-    for what torch loads in its first step (`FIRST_STEP_BYTES`). Gaps that an allocator leaves between tensors are not
+    worst moment of activations kept for the gradients, gradients and intermediate results. To that come a constant for
+    what torch loads in its first step (`FIRST_STEP_BYTES`), and something for each module. Gaps that an allocator
+    leaves between tensors are not
     in it (`MOST_GAPS`).
 
     Args:
@@ -148,7 +154,7 @@ def largest_training_batch(spec: NetSpec, image_size: tuple[int, int], memory: i
 
 def _peak(spec: NetSpec, image_size: tuple[int, int], batch_size: int, segments: Segments) -> int:
     """As `estimate_training_memory`, with gradient checkpointing."""
-    return FIRST_STEP_BYTES + max(_bytes_alive(spec, image_size, batch_size, segments))
+    return _overhead(spec, image_size) + max(_bytes_alive(spec, image_size, batch_size, segments))
 
 
 @lru_cache(maxsize=8)
@@ -160,12 +166,21 @@ def _moments(spec: NetSpec, image_size: tuple[int, int]) -> tuple[tuple[int, int
     """
     two, three = (_bytes_alive(spec, image_size, batch_size) for batch_size in (2, 3))
     moments = {(3 * less - 2 * more, more - less) for less, more in zip(two, three, strict=True)}
-    return tuple(sorted((fixed + FIRST_STEP_BYTES, per_image) for fixed, per_image in moments))
+    overhead = _overhead(spec, image_size)
+    return tuple(sorted((fixed + overhead, per_image) for fixed, per_image in moments))
+
+
+def _overhead(spec: NetSpec, image_size: tuple[int, int]) -> int:
+    """What a process takes besides tensors."""
+    return FIRST_STEP_BYTES + MODULE_BYTES * len(_summary(spec, image_size).layers)
+
+
+_summary = lru_cache(maxsize=8)(summarize)
 
 
 def _on_meta(spec: NetSpec, image_size: tuple[int, int], batch_size: int) -> tuple[FeatureNetwork, Tensor, Tensor]:
     """A network in training, images and labels that take no memory."""
-    summarize(spec, image_size)  # which says so if the images are too small
+    _summary(spec, image_size)  # which says so if the images are too small
     with torch.device("meta"):
         model = build(spec).to(memory_format=torch.channels_last).train()
         images = torch.empty(batch_size, *image_size, spec.in_channels).permute(0, 3, 1, 2)
@@ -254,15 +269,16 @@ def _measure_blocks(spec: NetSpec, image_size: tuple[int, int], batch_size: int)
     assert isinstance(model, ResNet)
     allocations, before = _Allocations(), {}
     measured: dict[str, _Block] = {}
-    layers = summarize(spec, image_size).layers
+    macs: Counter[str] = Counter()
+    for layer in _summary(spec, image_size).layers:
+        macs[".".join(layer.name.split(".")[:2])] += layer.macs  # of layer1.0.conv1 to layer1.0
 
     def start(name: str, x: Tensor) -> None:
         before[name] = allocations.alive
 
     def end(name: str, x: Tensor) -> None:
-        macs = sum(layer.macs for layer in layers if layer.name.startswith(f"{name}."))
         kept = allocations.alive - before[name]
-        measured[name] = _Block(kept * batch_size // 2, x.nbytes * batch_size // 2, macs)
+        measured[name] = _Block(kept * batch_size // 2, x.nbytes * batch_size // 2, macs[name])
 
     stages = [[f"{stage}.{index}" for index in range(len(blocks))] for stage, blocks in model.named_stages()]
     for name in chain.from_iterable(stages):

@@ -7,11 +7,12 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
 
 from reslab.data.dataset import Images, Role, Split
 from reslab.deploy.quantize import QuantizationError
 from reslab.deploy.runtime import Deployed, Logits
-from reslab.evaluation.evaluate import Evaluation
+from reslab.evaluation.evaluate import Evaluation, score
 
 __all__ = ["Comparison", "check", "compare", "evaluate_deployed"]
 
@@ -140,21 +141,7 @@ def _logits(deployed: Deployed, split: Split, batch_size: int, advance: Advance 
 
 
 def _evaluation(logits: Logits, split: Split) -> Evaluation:
-    num_images, num_classes = logits.shape
-    labels = split.labels
-    top5 = np.argsort(-logits, axis=1, kind="stable")[:, :5]
-    hits = top5 == labels[:, np.newaxis]
-    exact = logits.astype(np.float64)
-    exact -= exact.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(exact).sum(axis=1)) - exact[np.arange(num_images), labels]
-    confusion = np.bincount(labels * num_classes + top5[:, 0], minlength=num_classes**2)
-    return Evaluation(
-        top1_error=100 * float((~hits[:, 0]).mean()),
-        top5_error=100 * float((~hits.any(axis=1)).mean()),
-        loss=float(losses.mean()),
-        num_images=num_images,
-        confusion=confusion.reshape(num_classes, num_classes).astype(np.int64),
-    )
+    return score([(torch.from_numpy(logits), torch.from_numpy(split.labels))])
 
 
 def _speed_ratios(float32: Deployed, int8: Deployed, images: Images) -> list[float]:

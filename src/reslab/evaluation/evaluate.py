@@ -1,20 +1,20 @@
 """Error rates of a network on the images as they are: one view each, not augmented (Sec. 4.2)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from reslab.data.batches import evaluation_batches
 from reslab.data.dataset import Split
 from reslab.data.normalization import Normalization
 
-__all__ = ["EVALUATION_BATCH", "Evaluation", "evaluate"]
+__all__ = ["EVALUATION_BATCH", "Evaluation", "evaluate", "score"]
 
 PROTOCOL = "one-crop"
 EVALUATION_BATCH = 250
@@ -69,32 +69,42 @@ def evaluate(
     """
     parameter = next(model.parameters())
     was_training = model.training
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in evaluation_batches(split, normalization, batch_size):
+            yield model(images.to(parameter.device, non_blocking=True)).float().cpu(), labels
+            if advance:
+                advance(len(labels))
+
     model.eval()
-    num_wrong1 = num_wrong5 = 0
-    loss = 0.0
-    confusion = torch.zeros(0)
     try:
         with torch.inference_mode():
-            for images, labels in evaluation_batches(split, normalization, batch_size):
-                logits = model(images.to(parameter.device, non_blocking=True)).float().cpu()  # (N, num_classes)
-                num_classes = logits.shape[1]
-                if not confusion.numel():
-                    confusion = torch.zeros(num_classes**2, dtype=torch.int64)
-                top = logits.topk(min(5, num_classes), dim=1).indices
-                hits = top == labels[:, None]
-                num_wrong1 += int((~hits[:, 0]).sum())
-                num_wrong5 += int((~hits.any(dim=1)).sum())
-                loss += float(functional.cross_entropy(logits.double(), labels, reduction="sum"))
-                confusion += torch.bincount(labels * num_classes + top[:, 0], minlength=num_classes**2)
-                if advance:
-                    advance(len(labels))
+            return score(batches())
     finally:
         model.train(was_training)
-    num_classes = round(confusion.numel() ** 0.5)
+
+
+def score(batches: Iterable[tuple[Tensor, Tensor]]) -> Evaluation:
+    """Error rates from batches of float32 logits, (N, num_classes), and labels, (N,) int64."""
+    num_wrong1 = num_wrong5 = num_images = num_classes = 0
+    loss = 0.0
+    confusion = torch.zeros(0, dtype=torch.int64)
+    for logits, labels in batches:
+        num_classes = logits.shape[1]
+        if not confusion.numel():
+            confusion = torch.zeros(num_classes**2, dtype=torch.int64)
+        # Stable: of equal scores, which int8 networks give, the first class counts, as with argmax.
+        top = logits.argsort(dim=1, descending=True, stable=True)[:, :5]
+        hits = top == labels[:, None]
+        num_images += len(labels)
+        num_wrong1 += int((~hits[:, 0]).sum())
+        num_wrong5 += int((~hits.any(dim=1)).sum())
+        loss += float(functional.cross_entropy(logits.double(), labels, reduction="sum"))
+        confusion += torch.bincount(labels * num_classes + top[:, 0], minlength=num_classes**2)
     return Evaluation(
-        top1_error=100 * num_wrong1 / len(split),
-        top5_error=100 * num_wrong5 / len(split),
-        loss=loss / len(split),
-        num_images=len(split),
+        top1_error=100 * num_wrong1 / num_images,
+        top5_error=100 * num_wrong5 / num_images,
+        loss=loss / num_images,
+        num_images=num_images,
         confusion=confusion.reshape(num_classes, num_classes).numpy(),
     )

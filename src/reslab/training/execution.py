@@ -148,7 +148,7 @@ def _plan_memory(
     reason = f"memory: {predicted / 2**30:.2f} GiB predicted"
     if plan.segments:
         reason += f", with {plan.recomputed:.0%} of the forward pass computed again for the gradients"
-    return plan.segments or None, plan.peak_bytes - FIRST_STEP_BYTES if on_cpu else None, predicted, reason
+    return plan.segments or None, plan.tensor_bytes if on_cpu else None, predicted, reason
 
 
 def _compiling_pays(

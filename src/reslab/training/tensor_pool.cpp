@@ -6,7 +6,14 @@
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <sys/mman.h>
+#ifdef __APPLE__
+#include <malloc/malloc.h>
+#define malloc_usable_size malloc_size
+#else
+#include <malloc.h>
+#endif
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <iterator>
@@ -63,9 +70,10 @@ class Pool final : public c10::Allocator {
   }
 
  private:
-  static void* allocate_small(size_t bytes) {
+  void* allocate_small(size_t bytes) {
     void* block = nullptr;
     if (posix_memalign(&block, kAlignment, bytes) != 0) throw std::bad_alloc();
+    small_ += malloc_usable_size(block);
     return block;
   }
 
@@ -90,7 +98,7 @@ class Pool final : public c10::Allocator {
 
   // Frees blocks, the largest first, until so many more bytes are within the limit. Tensors in use are beyond it.
   void give_back(size_t wanted) {
-    while (!free_.empty() && mapped_ + wanted > limit_) {
+    while (!free_.empty() && mapped_ + small_ + wanted > limit_) {
       auto largest = std::prev(free_.end());
       munmap(largest->second, largest->first);
       mapped_ -= largest->first;
@@ -111,6 +119,7 @@ class Pool final : public c10::Allocator {
         return;
       }
     }
+    pool.small_ -= malloc_usable_size(block);
     free(block);
   }
 
@@ -120,6 +129,7 @@ class Pool final : public c10::Allocator {
   c10::Allocator* before_ = nullptr;
   size_t limit_ = 0;
   size_t mapped_ = 0;
+  std::atomic<size_t> small_{0};
 };
 
 }  // namespace
