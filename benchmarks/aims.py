@@ -314,7 +314,7 @@ def show() -> None:
     Console(markup=False, highlight=False, width=140).print(table)
 
 
-_ROW, _LEFT, _WIDTH = 22, 470, 330  # pixels: height of a row, space for its text, length of the whole aim
+_ROW, _LEFT, _WIDTH = 22, 560, 330  # pixels: height of a row, space for its text, length of the whole aim
 _MOST = 1.5  # of the aim, where a bar ends
 
 
