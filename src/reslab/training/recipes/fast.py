@@ -11,8 +11,8 @@ What differs from `cifar-paper`, and why:
 - Shifts of up to 2 pixels instead of 4: Fashion-MNIST's images are centred.
 - bf16 where the processor has instructions for it, in which a step takes 0.6 to 0.7 of the time; fp32 elsewhere.
 
-18 epochs of 60,000 images. Networks were compared at equal multiply-adds on 10,000 images held out of train, one run each:
-ResNet-20 was ahead of wider nets with fewer blocks. What it gives over seeds is still to be recorded.
+18 epochs of 60,000 images. Networks were compared at equal multiply-adds on 10,000 images held out of train, in one run
+each: ResNet-20 was ahead of wider nets with fewer blocks. What it gives over seeds is still to be recorded.
 """
 
 from reslab.training.recipe import (
