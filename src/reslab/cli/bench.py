@@ -297,7 +297,7 @@ each image."""
     recipe = _recipe(asked.recipe, asked.set, asked.batch_size)
     limited = None
     if asked.memory:
-        limited = _recipe(asked.recipe, (*asked.set, f"hardware.memory={asked.memory}"), asked.batch_size)
+        limited = replace(recipe, hardware=replace(recipe.hardware, memory=asked.memory))
     from reslab.bench.memory import compare_memory
     from reslab.bench.training import TrainingTask
 
