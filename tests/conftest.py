@@ -1,8 +1,10 @@
 """What all tests share: where real data lie, seeds, and small data sets."""
 
 import contextlib
+import functools
 import os
 import shutil
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from reslab.data import ImageData, Split, load_data
 
@@ -18,6 +21,19 @@ from reslab.data import ImageData, Split, load_data
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Minutes each, where the others take seconds.
+LONGEST = ("training/test_train.py", "paper/test_fig1.py", "models/test_contract.py", "deploy/test_export.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files are handed out as they are ordered here; pytest-xdist would go by how many tests they have."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first, so that no process is left with one of them when the others are done."""
+    ranks = {REPOSITORY / "tests" / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(LONGEST)))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -94,13 +110,52 @@ def absent(what: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
+def seeded() -> Iterator[None]:
+    """On one thread again after a test that has taken more: several wait for each other for minutes on busy cores."""
     torch.manual_seed(0)
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Fills a folder once for all processes of pytest-xdist; tests read it and do not write there."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, unfinished = shared / name, shared / f"{name}-unfinished"
+        with FileLock(shared / f"{name}.lock"):
+            if not folder.exists():
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                fill(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def operators_read_once() -> Iterator[None]:
+    """Keeps the table of ONNX operators that torch makes anew for every export, in half of a small network's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        with contextlib.suppress(ImportError, AttributeError):  # another torch is only slower
+            from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+            patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
+        yield
+
+
+@pytest.fixture
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where int8 is compared with float32 and it does not matter how well their speeds are measured."""
+    monkeypatch.setattr("reslab.deploy.gate._TURN_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -161,3 +216,17 @@ def tiny_data() -> Callable[..., ImageData]:
         return ImageData("tiny", tuple(f"class{index}" for index in range(num_classes)), splits)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def photos(shared: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A folder whose train/ and val/ are links to 200 original ImageNet photographs, one of each of 200 classes."""
+
+    def fill(folder: Path) -> None:
+        with tarfile.open(shared / "data" / "imagenet-sample-200.tar") as archive:
+            archive.extractall(folder / "original", filter="data")
+        for role in ("train", "val"):
+            (folder / "linked").mkdir(exist_ok=True)
+            (folder / "linked" / role).symlink_to(Path("..", "original", "val"))
+
+    return made_once("photographs", fill) / "linked"

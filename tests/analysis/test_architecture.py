@@ -1,3 +1,4 @@
+import functools
 import itertools
 import xml.etree.ElementTree as ElementTree
 
@@ -10,6 +11,7 @@ from reslab.errors import ModelError
 from reslab.models import list_models, parse_model
 
 
+@functools.cache  # of a thousand layers it takes seconds
 def architecture(spelling, size=None):
     spec = parse_model(spelling)
     side = size or spec.usual_input_size
@@ -62,7 +64,7 @@ def test_the_boxes_are_those_of_fig_3(spelling, boxes):
 @pytest.mark.parametrize("spelling", list_models())
 def test_there_is_a_box_for_every_weighted_layer(spelling):
     spec = parse_model(spelling)
-    units = architecture(spelling, 64).units
+    units = architecture(spelling).units
     weighted = sum(unit.times * sum(row.kind != "pool" for row in unit.rows) for unit in units)
     assert weighted == spec.depth
     assert sum(unit.times for unit in units if unit.is_block) == (sum(spec.blocks) if spec.family == "resnet" else 0)

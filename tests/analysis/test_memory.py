@@ -59,8 +59,8 @@ EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 def test_the_estimate_is_what_training_takes():
-    estimated = estimate_training_memory(parse_model("resnet20"), (32, 32), 128)
-    assert measure("resnet20", 32, 128, **EXACT) == pytest.approx(estimated, rel=0.15)
+    estimated = estimate_training_memory(parse_model("resnet20"), (32, 32), 64)
+    assert measure("resnet20", 32, 64, **EXACT) == pytest.approx(estimated, rel=0.15)
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,16 +148,10 @@ def test_output_that_nobody_reads_is_no_error():
     assert done.stderr == ""
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """A run of the command line on the digits."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    done = run("train", "resnet8", "--iterations", "60", "--run-dir", str(folder), "--hardware.threads", "1", "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+def test_a_training_learns_and_says_what_it_did(trained):
+    result = json.loads((trained / "out").read_text())
     assert result["val_error"] < 60
-    assert "Schedule rescaled to 60 iterations; the rate drops at: 42, 54." in done.stderr
-    return folder
+    assert "Schedule rescaled to 60 iterations; the rate drops at: 42, 54." in (trained / "err").read_text()
 
 
 def test_a_run_is_evaluated_by_its_folder_alone(finished, capsys):

@@ -15,24 +15,16 @@ from reslab.deploy import Preprocessing, load_deployed
 from reslab.deploy.engines import quiet_import
 from reslab.evaluation.trained import load_trained
 from reslab.models import create_model
-from reslab.training import train
 
 onnxruntime = quiet_import("onnxruntime")  # without its telemetry
 
 TINY = "resnet8[blocks=1,widths=8]"
+pytestmark = pytest.mark.usefixtures("operators_read_once")
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A run on the digits, with a mean for every pixel."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    train(TINY, "digits", recipe="digits-quick", iterations=20, run_dir=folder)
-    return folder
 
 
 def test_fresh_weights_are_exported_and_called_fresh(capsys, tmp_path):
@@ -133,7 +125,7 @@ WRONG = [
     (["onnx", TINY, "--opset", "9"], "must be between 18 and"),
     (["onnx", TINY, "--input-size", "0"], "--input-size must be between"),
     (["torch-export", "resnet8[shortcut=avgpool]", "--input-size", "15"], "15x15 images do not fit"),
-    (["onnx", "vgg16", "--input-size", "8"], "8x8 images do not fit"),
+    (["onnx", "vgg16[widths=8-8-8-8-8]", "--input-size", "8"], "8x8 images do not fit"),
 ]
 
 

@@ -9,9 +9,6 @@ import pytest
 from PIL import Image
 
 from reslab.cli.main import main
-from reslab.training import train
-
-TINY = "resnet8[blocks=1,widths=8]"
 
 
 @pytest.fixture(autouse=True)
@@ -20,12 +17,11 @@ def elsewhere(monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    train(TINY, "digits", recipe="digits-quick", iterations=20, run_dir=folder)
-    assert main(["export", "onnx", str(folder)]) == 0
-    assert main(["export", "openvino", str(folder)]) == 0
-    return folder
+def exported(finished, operators_read_once):
+    """The run with its files."""
+    assert main(["export", "onnx", str(finished)]) == 0
+    assert main(["export", "openvino", str(finished)]) == 0
+    return finished
 
 
 @pytest.fixture
@@ -38,9 +34,9 @@ def photos(digits, tmp_path):
     return tmp_path / "photos"
 
 
-def test_a_run_and_its_files_say_the_same(finished, photos, capsys):
+def test_a_run_and_its_files_say_the_same(exported, photos, capsys):
     results = []
-    for target in (finished, finished / "model.onnx", finished / "model.xml"):
+    for target in (exported, exported / "model.onnx", exported / "model.xml"):
         assert main(["predict", str(target), "photos", "--top", "3", "--json"]) == 1
         captured = capsys.readouterr()
         assert captured.err == "reslab: photos/1.jpg: it is not an image, or is damaged.\n"
@@ -56,9 +52,9 @@ def test_a_run_and_its_files_say_the_same(finished, photos, capsys):
             assert len(entry["labels"]) == (0 if entry["error"] else 3)
 
 
-def test_text_and_tables_say_the_same(finished, photos, capsys, tmp_path):
+def test_text_and_tables_say_the_same(exported, photos, capsys, tmp_path):
     (photos / "1.jpg").unlink()
-    target = str(finished / "model.onnx")
+    target = str(exported / "model.onnx")
     assert main(["predict", target, "photos", "--top", "2", "--engine", "openvino", "--batch", "2"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -83,9 +79,9 @@ def test_text_and_tables_say_the_same(finished, photos, capsys, tmp_path):
     assert capsys.readouterr().err == "reslab: absent.png: there is no such file.\n"
 
 
-def test_nothing_at_all_is_still_json(finished, capsys, tmp_path):
+def test_nothing_at_all_is_still_json(exported, capsys, tmp_path):
     (tmp_path / "none").mkdir()
-    assert main(["predict", str(finished / "model.onnx"), "none", "--json"]) == 1
+    assert main(["predict", str(exported / "model.onnx"), "none", "--json"]) == 1
     (entry,) = json.loads(capsys.readouterr().out)
     assert entry == {"path": "none", "labels": [], "probabilities": [], "error": "it is a folder without images."}
 
@@ -116,8 +112,8 @@ def test_a_mistake_gives_a_sentence(arguments, message, photos, capsys):
     assert message in captured.err
 
 
-def test_as_a_process_it_is_quiet_and_exits_with_1(finished, photos):
-    command = [sys.executable, "-m", "reslab", "predict", str(finished / "model.xml"), "photos"]
+def test_as_a_process_it_is_quiet_and_exits_with_1(exported, photos):
+    command = [sys.executable, "-m", "reslab", "predict", str(exported / "model.xml"), "photos"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 1
     assert done.stderr == "reslab: photos/1.jpg: it is not an image, or is damaged.\n"

@@ -8,9 +8,9 @@ import pytest
 from reslab.cli.main import main
 from reslab.models import create_model
 from reslab.models.weights import save_weights
-from reslab.training import train
 
 TINY = "resnet8[blocks=1,widths=16]"
+QUICK = pytest.mark.usefixtures("operators_read_once", "short_turns")
 AKAMASTER = ["resnet20[shortcut_padding=split]", "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"]
 
 
@@ -29,13 +29,7 @@ def cifar10_jpeg(shared, tmp_path_factory):
     return found.parent
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    train(TINY, "digits", recipe="digits-quick", iterations=20, run_dir=folder)
-    return folder
-
-
+@QUICK
 def test_a_run_is_quantised_and_its_file_evaluated(finished, capsys):
     asked = ["quantize", str(finished), "--engine", "onnxruntime", "--images", "50", "--threads", "1"]
     assert main([*asked, "--max-drop", "-100", "--force", "--json"]) == 0
@@ -60,6 +54,7 @@ def test_a_run_is_quantised_and_its_file_evaluated(finished, capsys):
     assert second == "confusion.png"
 
 
+@QUICK
 def test_what_is_not_good_enough_is_refused_with_a_sentence(finished, capsys, tmp_path):
     asked = ["quantize", str(finished), "--engine", "onnxruntime", "--out", "int8.onnx", "--max-drop", "-100"]
     assert main(asked) == 2
@@ -102,6 +97,7 @@ def test_a_mistake_gives_a_sentence(arguments, message, capsys, tmp_path):
     assert message in captured.err
 
 
+@QUICK
 def test_a_file_for_other_images_is_refused(finished, capsys, tmp_path, rng):
     from PIL import Image
 

@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from reslab.data.normalization import Normalization
-from reslab.deploy import Preprocessing, Source, export_onnx, export_openvino, quantize_onnx, quantize_openvino
+from reslab.deploy import Preprocessing, Source
+from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.models import create_model
+
+NET = "resnet8[blocks=1-1,widths=16-32,in_channels=1]"
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,10 @@ class Files:
         return {"onnxruntime": self.folder / "int8.onnx", "openvino": self.folder / "int8.xml"}
 
 
-def trained_on(split, normalization, classes):
+def train(split, normalization):
     """A net that knows the digits well enough after some seconds, so that int8 can be better or worse."""
     torch.manual_seed(0)
-    model = create_model("resnet8[blocks=1-1,widths=16-32,in_channels=1]").train()
+    model = create_model(NET).train()
     steps = 120
     optimizer = torch.optim.SGD(model.parameters(), momentum=0.9, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=steps)
@@ -44,24 +47,32 @@ def trained_on(split, normalization, classes):
         loss.backward()
         optimizer.step()
         schedule.step()
-    preprocessing = Preprocessing(height=16, width=16, channels=1, resize=16)
-    return Source("a small net", model.eval(), preprocessing, normalization, classes, None)
+    return model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_exports(operators_read_once):
+    """For all tests of this folder."""
 
 
 @pytest.fixture(scope="session")
-def small_net(digits):
+def small_net(digits, made_once):
     """A `Source` that knows the digits, with a mean for every pixel."""
-    train = digits.split("train")
-    return trained_on(train, Normalization.measure(train.images, "per-pixel-mean"), digits.classes)
+    split = digits.split("train")
+    normalization = Normalization.measure(split.images, "per-pixel-mean")
+    folder = made_once("small_net", lambda folder: torch.save(train(split, normalization).state_dict(), folder / "net"))
+    model = create_model(NET)
+    model.load_state_dict(torch.load(folder / "net"))
+    preprocessing = Preprocessing(height=16, width=16, channels=1, resize=16)
+    return Source("a small net", model.eval(), preprocessing, normalization, digits.classes, None)
 
 
 @pytest.fixture(scope="session")
-def files(small_net, digits, tmp_path_factory):
-    made = Files(small_net, tmp_path_factory.mktemp("deployed"))
-    about = {"normalization": small_net.normalization, "image_size": (16, 16), "metadata": small_net.metadata()}
-    export_onnx(small_net.model, made.float32["onnxruntime"], **about)
-    export_openvino(small_net.model, made.float32["openvino"], **about)
-    calibration = [digits.split("train").images[:100]]
-    quantize_onnx(made.float32["onnxruntime"], calibration, made.int8["onnxruntime"])
-    quantize_openvino(made.float32["openvino"], calibration, made.int8["openvino"])
-    return made
+def files(small_net, digits, made_once):
+    def make(folder):
+        made = Files(small_net, folder)
+        for engine, files in ENGINE_FILES.items():
+            files.export(small_net, made.float32[engine])
+            files.quantize(made.float32[engine], [digits.split("train").images[:100]], made.int8[engine])
+
+    return Files(small_net, made_once("deployed", make))

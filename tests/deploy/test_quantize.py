@@ -27,6 +27,7 @@ from reslab.errors import DataError
 onnxruntime = quiet_import("onnxruntime")  # without its telemetry
 
 ENGINES = ["onnxruntime", "openvino"]
+pytestmark = pytest.mark.usefixtures("short_turns")
 QUANTIZERS = {"onnxruntime": quantize_onnx, "openvino": quantize_openvino}
 GOOD = Comparison(
     engine="openvino",

@@ -1,6 +1,5 @@
 """Deployed files in both engines: what they compute, and what becomes of files that are damaged or not ours."""
 
-import contextlib
 import json
 import shutil
 import subprocess
@@ -207,11 +206,11 @@ import time
 import numpy as np
 from pathlib import Path
 from reslab.deploy import load_deployed, quantize_onnx, quantize_openvino
-folder, images = Path(sys.argv[1]), np.zeros((4, 16, 16, 1), np.uint8)
-quantize_onnx(folder / "net.onnx", [images], folder / "private.onnx")
-quantize_openvino(folder / "net.xml", [images], folder / "private.xml")
+folder, out, images = Path(sys.argv[1]), Path(sys.argv[2]), np.zeros((4, 16, 16, 1), np.uint8)
+quantize_onnx(folder / "net.onnx", [images], out / "private.onnx")
+quantize_openvino(folder / "net.xml", [images], out / "private.xml")
 for name in ("private.onnx", "private.xml"):
-    with load_deployed(folder / name) as deployed:
+    with load_deployed(out / name) as deployed:
         deployed(images)
 time.sleep(1)  # a sender would be another thread
 print(asked, list(Path.home().rglob("*")))
@@ -223,11 +222,7 @@ def test_no_connection_is_opened_and_nothing_is_left_at_home(files, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", PRIVATE, str(files.folder)], capture_output=True, text=True, timeout=100, env=environment
-    )
+    command = [sys.executable, "-c", PRIVATE, str(files.folder), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
     assert done.stderr == ""
     assert done.stdout == "[] []\n"
-    for name in ("private.onnx", "private.xml", "private.bin"):
-        with contextlib.suppress(FileNotFoundError):
-            (files.folder / name).unlink()

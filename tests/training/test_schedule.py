@@ -1,11 +1,12 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from reslab.errors import RecipeError
 from reslab.training.recipe import ScheduleRecipe, load_recipe
-from reslab.training.schedule import WarmUp, learning_rate
+from reslab.training.schedule import Plateau, WarmUp, learning_rate
 
 
 def test_the_rate_at_every_iteration_is_the_papers():
@@ -100,3 +101,34 @@ def test_the_warm_up_keeps_its_share_of_a_rescaled_schedule():
     assert recipe.schedule.warmup_iterations == 100
     with pytest.raises(RecipeError, match=r"below schedule\.iterations"):
         replace(base.schedule, warmup_iterations=64_000)
+
+
+def plateau(**fields: float) -> Plateau:
+    recipe = load_recipe("imagenet-paper")
+    return Plateau(replace(recipe, schedule=replace(recipe.schedule, **fields)))
+
+
+def test_the_rate_falls_on_a_plateau_as_torchs_does():
+    errors = np.round(np.random.default_rng(0).uniform(20, 30, 300) + 40 * 0.97 ** np.arange(300), 2)
+    ours = plateau(plateau_evaluations=4, plateau_threshold=0.5, plateau_drops=50)
+    theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        theirs, factor=0.1, patience=3, threshold=0.5, threshold_mode="abs", eps=0
+    )
+    for error in errors:
+        ours.observe(error)
+        scheduler.step(error)
+        assert learning_rate(ours.recipe, 1, drops=ours.drops) == pytest.approx(theirs.param_groups[0]["lr"])
+    assert ours.drops > 3
+
+
+def test_the_rate_falls_no_more_often_than_the_recipe_says_and_resumes():
+    straight, broken = (plateau(plateau_evaluations=2, plateau_drops=2) for _ in range(2))
+    for number in range(12):
+        straight.observe(50.0)
+        again = plateau(plateau_evaluations=2, plateau_drops=2)
+        again.load_state_dict(broken.state_dict())
+        broken = again
+        broken.observe(50.0)
+        assert broken.state_dict() == straight.state_dict()
+        assert straight.drops == min(2, number // 2)

@@ -423,3 +423,68 @@ def test_a_signal_saves_and_exits_cleanly(folder_of_images, tmp_path, number):
         check=True, timeout=60, capture_output=True, text=True, env=environment,
     )  # fmt: skip
     assert json.loads(done.stdout)["iterations"] == 300
+
+
+def with_fields(**tables: dict) -> Recipe:
+    return replace(RECIPE, **{name: replace(getattr(RECIPE, name), **fields) for name, fields in tables.items()})
+
+
+def test_a_batch_in_parts_gives_the_gradients_of_the_whole(tiny_data, tmp_path):
+    for name, parts in (("whole", 1), ("parts", 4)):
+        recipe = with_fields(optimizer={"accumulate": parts})
+        train("resnet8[norm=none]", tiny_data(), recipe=recipe, run_dir=tmp_path / name, stop_after="2")
+    states = [
+        torch.load(tmp_path / name / "checkpoints" / "iteration-0000002.pt", weights_only=True)
+        for name in ("whole", "parts")
+    ]
+    for key, value in states[0]["model"].items():
+        torch.testing.assert_close(states[1]["model"][key], value, atol=1e-6, rtol=1e-5)
+    assert states[1]["meter"]["loss_sum"] == pytest.approx(states[0]["meter"]["loss_sum"], rel=1e-6)
+    assert states[1]["meter"]["num_images"] == states[0]["meter"]["num_images"] == 24
+
+
+def test_batch_norm_takes_its_statistics_over_a_part_or_a_ghost_batch_alike(tiny_data, tmp_path):
+    recipes = {
+        "parts": with_fields(optimizer={"accumulate": 3}),
+        "ghosts": with_fields(regularization={"ghost_batch": 4}),
+        "neither": RECIPE,
+    }
+    states = {}
+    for name, recipe in recipes.items():
+        train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path / name, stop_after="1")
+        path = tmp_path / name / "checkpoints" / "iteration-0000001.pt"
+        states[name] = torch.load(path, weights_only=True)["model"]
+    for key, value in states["parts"].items():
+        torch.testing.assert_close(states["ghosts"][key], value, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(states["neither"]["conv1.weight"], states["parts"]["conv1.weight"], atol=1e-5)
+
+
+def test_the_norm_of_the_gradients_is_clipped(tiny_data, tmp_path):
+    recipe = with_fields(optimizer={"clip_norm": 1e-3, "weight_decay": 0.0, "momentum": 0.0})
+    for stop in ("1", "2"):
+        train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path, resume=True, stop_after=stop)
+    paths = (tmp_path / "checkpoints" / f"iteration-000000{number}.pt" for number in (1, 2))
+    before, after = (torch.load(path, weights_only=True)["model"] for path in paths)
+    learned = [key for key in before if not key.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+    moved = sum((after[key] - before[key]).double().square().sum() for key in learned).sqrt()
+    assert moved.item() == pytest.approx(0.05 * 1e-3, rel=1e-3)
+
+
+def test_the_average_of_the_weights_is_kept_evaluated_and_resumed(tiny_data, tmp_path):
+    recipe = with_fields(
+        regularization={"ema_decay": 0.7}, monitoring={"checkpoint_every": 1, "keep_checkpoints": 50, "eval_every": 20}
+    )
+    train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path, stop_after="7")
+    done = train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path, resume=True)
+    average: dict[str, torch.Tensor] = {}
+    for path in sorted((tmp_path / "checkpoints").glob("iteration-*.pt")):
+        if path.name == "iteration-0000000.pt":
+            continue
+        for key, value in torch.load(path, weights_only=True)["model"].items():
+            if value.is_floating_point():
+                average[key] = 0.7 * average[key] + 0.3 * value.double() if key in average else value.double()
+    trained = load_trained(tmp_path)
+    for key, value in average.items():
+        torch.testing.assert_close(trained.model.state_dict()[key].double(), value, atol=1e-6, rtol=1e-5)
+    val = tiny_data().split("val")
+    assert done.result["val_error"] == evaluate(trained.model, val, trained.normalization).top1_error

@@ -32,9 +32,8 @@ from reslab.analysis.complexity import count_macs
 from reslab.bench.rates import RATES, Rate, rate_contender
 from reslab.bench.records import best, describe, ratios, share
 from reslab.bench.turns import BenchmarkError, CannotRun, Contender, Turns, Work, take_turns
-from reslab.deploy import export_onnx, export_openvino
+from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.deploy.engines import quiet_import
-from reslab.deploy.quantize import quantize_onnx, quantize_openvino
 from reslab.deploy.runtime import SUFFIXES, Deployed, Engine, load_deployed, read_metadata, read_openvino
 from reslab.deploy.source import source_of_weights
 from reslab.models import NetSpec, create_model
@@ -238,19 +237,13 @@ def _exported(engine: Engine, precision: Rate, task: InferenceTask, folder: Path
     """A file made of fresh weights and calibrated on noise, on neither of which speed depends."""
     ones = (1.0,) * task.spec.in_channels
     source = source_of_weights(task.name, None, mean=ones, std=ones, input_size=task.input_size)
-    suffix = ".onnx" if engine == "onnxruntime" else ".xml"
-    (export_onnx if engine == "onnxruntime" else export_openvino)(
-        source.model,
-        path := folder / f"fp32{suffix}",
-        normalization=source.known_normalization(),
-        image_size=(task.input_size, task.input_size),
-        metadata=source.metadata(),
-    )
+    files = ENGINE_FILES[engine]
+    path = folder / f"fp32{files.suffixes[0]}"
+    files.export(source, path)
     if precision == "int8":
         shape = (_CALIBRATION_IMAGES, *source.preprocessing.shape)
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        quantize = quantize_onnx if engine == "onnxruntime" else quantize_openvino
-        path = quantize(path, [images], folder / f"int8{suffix}")
+        path = files.quantize(path, [images], folder / f"int8{files.suffixes[0]}")
     return _deployed(path, engine, task, folder)
 
 

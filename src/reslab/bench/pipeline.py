@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from reslab.bench.inference import precision_of
 from reslab.bench.records import describe, find, ratios
 from reslab.bench.turns import BenchmarkError, Contender, Turns, Work, take_turns
+from reslab.data.preprocessing import Preprocessing
 from reslab.deploy.predict import find_images, predict
-from reslab.deploy.preprocessing import Preprocessing
 from reslab.deploy.runtime import Deployed, load_deployed
 
 __all__ = ["OURS", "PEER", "RAW", "PipelineTask", "compare_pipelines", "image_files"]

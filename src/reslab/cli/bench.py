@@ -4,7 +4,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,18 +37,19 @@ programs should rest meanwhile. `reslab bench training --help` and the like tell
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordFlags:
+class BenchArguments:
+    """What every benchmark is asked for; the others begin with it, so that their help does, too."""
+
+    turns: int = 5
+    """That each contender gets."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the record as JSON."""
     out: OptionalPath = None
     """Write the record to this file: every turn, settings, versions, processor."""
 
 
-Common = Annotated[RecordFlags, tyro.conf.arg(name="")]
-
-
 @dataclass(frozen=True, kw_only=True)
-class RatesArguments:
+class RatesArguments(BenchArguments):
     rates: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(name="rate", metavar="[RATE ...]")] = ()
     """fp32, bf16, int8 (products of 2048-wide matrices) or copy (of memory); all by default."""
     threads: OptionalCount = None
@@ -57,11 +58,10 @@ class RatesArguments:
     """That each gets."""
     seconds: float = 1.0
     """Of a turn."""
-    common: Common = field(default_factory=RecordFlags)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingArguments:
+class TrainingArguments(BenchArguments):
     models: Annotated[
         tuple[str, ...],
         tyro.conf.Positional,
@@ -82,15 +82,12 @@ class TrainingArguments:
     alone."""
     peers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ("eager-nchw", "torchvision", "timm")
     """Of eager-nchw, eager-channels-last, compiled, torchvision and timm; the last two where they have the network."""
-    turns: int = 5
-    """That each contender gets."""
     steps: int = 15
     """Of a turn, after 5 that are not timed."""
-    common: Common = field(default_factory=RecordFlags)
 
 
 @dataclass(frozen=True, kw_only=True)
-class InferenceArguments:
+class InferenceArguments(BenchArguments):
     subjects: Annotated[
         tuple[str, ...],
         tyro.conf.Positional,
@@ -118,15 +115,12 @@ class InferenceArguments:
     """Of those named here; ours are left out where files are given."""
     threads: OptionalCount = None
     """Of every contender; one a core by default."""
-    turns: int = 5
-    """That each contender gets."""
     seconds: float = 3.0
     """Of a turn, at the least."""
-    common: Common = field(default_factory=RecordFlags)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PipelineArguments:
+class PipelineArguments(BenchArguments):
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """That `reslab export` or `reslab quantize` wrote for pixels (.onnx, .xml)."""
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
@@ -135,15 +129,12 @@ class PipelineArguments:
     """Images at a time."""
     threads: OptionalCount = None
     """Of the network's engine; one a core by default."""
-    turns: int = 5
-    """That each contender gets."""
     steps: int = 1
     """Times that a turn goes through the folder, after one that is not timed."""
-    common: Common = field(default_factory=RecordFlags)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryArguments:
+class MemoryArguments(BenchArguments):
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """Name or spelling, as in resnet1202."""
     batch_size: OptionalCount = None
@@ -162,7 +153,6 @@ class MemoryArguments:
     """That each contender gets."""
     steps: int = 1
     """Of a turn, after one that is not timed."""
-    common: Common = field(default_factory=RecordFlags)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -191,7 +181,7 @@ def _rates(arguments: Sequence[str]) -> int:
 
     with _telling() as tell:
         row = measure_rates(asked.rates, turns, threads=asked.threads, tell=tell)
-    return _finish("rates", {"turns": asked.turns, "seconds": asked.seconds}, [row], asked.common)
+    return _finish("rates", {"turns": asked.turns, "seconds": asked.seconds}, [row], asked)
 
 
 def _training(arguments: Sequence[str]) -> int:
@@ -222,7 +212,7 @@ eager-nchw trains the same network, eager-channels-last and compiled as they say
         "steps": asked.steps,
         "untimed_steps": turns.untimed_steps,
     }
-    return _finish("training", settings, rows, asked.common)
+    return _finish("training", settings, rows, asked)
 
 
 def _inference(arguments: Sequence[str]) -> int:
@@ -253,7 +243,7 @@ Networks get fresh weights, on which speed does not depend. torchvision's networ
     with _telling() as tell:
         rows = [compare_inference(task, asked.engines, turns, tell=tell) for task in tasks]
     settings = {"turns": asked.turns, "seconds": asked.seconds, "threads": threads}
-    return _finish("inference", settings, rows, asked.common)
+    return _finish("inference", settings, rows, asked)
 
 
 def _pipeline(arguments: Sequence[str]) -> int:
@@ -281,7 +271,7 @@ the same engine."""
         "turns": asked.turns,
         "steps": asked.steps,
     }
-    return _finish("pipeline", settings, [row], asked.common)
+    return _finish("pipeline", settings, [row], asked)
 
 
 def _memory(arguments: Sequence[str]) -> int:
@@ -314,7 +304,7 @@ each image."""
         "turns": asked.turns,
         "steps": asked.steps,
     }
-    return _finish("memory", settings, [row], asked.common)
+    return _finish("memory", settings, [row], asked)
 
 
 # What they share
@@ -368,11 +358,11 @@ def _telling() -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(text)
 
 
-def _finish(benchmark: str, settings: dict[str, Any], rows: list[dict[str, Any]], flags: RecordFlags) -> int:
+def _finish(benchmark: str, settings: dict[str, Any], rows: list[dict[str, Any]], asked: BenchArguments) -> int:
     record = make_record(benchmark, settings, rows)
-    if flags.out:
-        write_json(flags.out, record)
-    if flags.json:
+    if asked.out:
+        write_json(asked.out, record)
+    if asked.json:
         print_json(record)
         return 0
     made = make_table(record)
@@ -382,6 +372,6 @@ def _finish(benchmark: str, settings: dict[str, Any], rows: list[dict[str, Any]]
     console = output_console()
     console.print(table)
     console.print(made.note, soft_wrap=True, highlight=False)
-    if flags.out:
-        print(flags.out)
+    if asked.out:
+        print(asked.out)
     return 0

@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _export(kind: str, asked: ProgramArguments, source: "Source", out: Path) -> "ExportReport":
     from reslab.deploy import export_onnx, export_openvino, export_program
-    from reslab.deploy.export import DEFAULT_OPSET
+    from reslab.deploy.onnx_export import DEFAULT_OPSET
 
     known = source.normalization is not None
     pixels = known if asked.input is None else asked.input == "uint8"

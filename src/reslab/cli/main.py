@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "write a network as an ONNX, OpenVINO or torch.export file, compared with PyTorch",
     "quantize": "write a network in 8-bit integers, if it is as good and faster",
     "predict": "labels of image files, by a run, a weight file or an exported file",
+    "data": "data sets: list, check for damage, measure, pack into shards",
     "paper": "the paper's experiments: list them, run one, redo its report",
     "bench": "speed and memory on this machine, against others' by turns",
     "runs": "list the runs under a folder",

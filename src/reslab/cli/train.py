@@ -36,11 +36,22 @@ _DESCRIPTION = """Train a network, or resume a run.
   reslab train resnet20 --data digits
   reslab train resnet56 --data cifar10 --recipe cifar-paper --seed 1
   reslab train resnet20 --data photos/ --iterations 2000 --data.no-flip
+  reslab train resnet50 --data photos/ --recipe imagenet-90 --batch-size 64
   reslab train resnet1202 --data cifar10 --memory 2GiB      computes again what does not fit
   reslab train --resume --run-dir runs/resnet20-digits-digits-quick-seed0
 
 The run's folder gets run.json, metrics.jsonl, checkpoints, curves.png, and weights.safetensors with its card.
 Ctrl-C and SIGTERM save a checkpoint first. The values shown below are those of the recipe."""
+
+
+_SHORT = (
+    ("monitoring", "checkpoint_every"),
+    ("data", "batch_size"),
+    ("data", "train_size"),
+    ("hardware", "workers"),
+    ("hardware", "memory"),
+)
+"""Fields of the recipe that have a short flag too, by table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +82,8 @@ class Arguments:
     data: OptionalText = None
     """digits, fashion-mnist, cifar10, cifar100, or a folder of class folders; digits by default."""
     recipe: OptionalText = None
-    """cifar-paper, digits-quick, fast, or a TOML file; digits-quick for digits and cifar-paper otherwise by default."""
+    """cifar-paper, digits-quick, fast; for photos imagenet-paper, imagenet-90, imagenet-v2, imagenet-a1, -a2, -a3; or a
+    TOML file. digits-quick for digits and cifar-paper otherwise by default."""
     iterations: OptionalCount = None
     """Rescale the recipe's whole schedule to so many iterations."""
     seed: OptionalCount = None
@@ -81,6 +93,12 @@ class Arguments:
     or hub:owner/name. A classifier for another number of classes starts afresh."""
     checkpoint_every: OptionalCount = None
     """Short for --monitoring.checkpoint-every."""
+    batch_size: OptionalCount = None
+    """Short for --data.batch-size."""
+    train_size: OptionalCount = None
+    """Short for --data.train-size: side of the crops of photos in training."""
+    workers: OptionalCount = None
+    """Short for --hardware.workers: processes that decode photos."""
     memory: OptionalText = None
     """Short for --hardware.memory: a limit for the whole process, as in 2GiB."""
     run_dir: OptionalPath = None
@@ -108,10 +126,9 @@ def main(arguments: Sequence[str]) -> int:
     recipe = _base_recipe(early, run)
     asked = parse(Arguments, arguments, "train", _DESCRIPTION, Arguments(fields=RecipeFields.of(recipe)))
     recipe = asked.fields.onto(recipe)
-    if asked.checkpoint_every is not None:
-        recipe = replace(recipe, monitoring=replace(recipe.monitoring, checkpoint_every=asked.checkpoint_every))
-    if asked.memory is not None:
-        recipe = replace(recipe, hardware=replace(recipe.hardware, memory=asked.memory))
+    for table, name in _SHORT:
+        if (value := getattr(asked, name)) is not None:
+            recipe = replace(recipe, **{table: replace(getattr(recipe, table), **{name: value})})
 
     # What is not given is the run's own on a resume, and the default otherwise.
     record = run.record if run else {}

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reslab.data.augment import Draws, Pixel, crop_positions, draw, epoch_order, random_crops
-from reslab.data.dataset import Images, Split
+from reslab.data.dataset import Images, Samples, Split
 from reslab.data.normalization import Normalization
 
 __all__ = ["TrainingBatches", "evaluation_batches", "to_channels_last"]
@@ -80,6 +80,9 @@ class TrainingBatches:
             return self._augment_on(self.device, chosen, top, left, mirror), labels.to(self.device)
         return to_channels_last(self._augment(self.split.images[chosen], top, left, mirror)), labels
 
+    def close(self) -> None:
+        """Nothing is prepared in other processes."""
+
     def _augment(
         self, images: Images, top: NDArray[np.int64], left: NDArray[np.int64], mirror: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
@@ -110,11 +113,13 @@ class TrainingBatches:
         return (crops * scale - offset if black else crops).permute(0, 3, 1, 2)
 
 
-def evaluation_batches(split: Split, normalization: Normalization, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def evaluation_batches(
+    split: Samples, normalization: Normalization, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """A split once, in order, not augmented; the last batch may be short. Shapes as in `TrainingBatches.batch`."""
     for start in range(0, len(split), batch_size):
-        images = normalization(split.images[start : start + batch_size])
-        yield to_channels_last(images), torch.from_numpy(split.labels[start : start + batch_size])
+        stop = start + batch_size
+        yield to_channels_last(normalization(split.read(start, stop))), torch.from_numpy(split.labels[start:stop])
 
 
 def _padded(images: NDArray[Pixel], pad: int) -> NDArray[Pixel]:

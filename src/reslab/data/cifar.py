@@ -14,7 +14,7 @@ from reslab.errors import DataError
 from reslab.files.download import Resource, fetch
 from reslab.files.unpickle import load_plain_pickle
 
-__all__ = ["load_cifar"]
+__all__ = ["cifar_names", "load_cifar"]
 
 _URL = "https://www.cs.toronto.edu/~kriz/"
 _PIXELS = 3 * 32 * 32
@@ -83,7 +83,7 @@ def load_cifar(name: str, data_dir: Path | None, progress: bool) -> ImageData:
         DataError: a file is missing or damaged, or the archive cannot be downloaded.
     """
     cifar = _CIFARS[name]
-    found = find_first(data_dir, (*cifar.folders.values(), *cifar.archives.values()))
+    found = find_first(data_dir, cifar_names(name))
     if found is None:
         found = fetch(cifar.python, download_folder(data_dir), progress=progress)
     form = "binary" if found.name in (cifar.folders["binary"], cifar.archives["binary"]) else "python"
@@ -172,3 +172,9 @@ def _read_archive(path: Path, folder: str, names: list[str]) -> dict[str, bytes]
     if missing := [name for name in names if name not in files]:
         raise DataError(f"{path} lacks {folder}/{missing[0]}: it is incomplete, or not the archive that its name says.")
     return files
+
+
+def cifar_names(name: str) -> tuple[str, ...]:
+    """Folders and archives that `cifar10` or `cifar100` is found in."""
+    cifar = _CIFARS[name]
+    return (*cifar.folders.values(), *cifar.archives.values())

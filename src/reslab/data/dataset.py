@@ -1,17 +1,19 @@
-"""Labelled images in memory, by role: train, val and test cannot be confused."""
+"""Labelled images by role, in memory or elsewhere: train, val and test cannot be confused."""
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reslab.data.imagenet import imagenet_names
 from reslab.errors import DataError
 from reslab.files.hashing import hash_arrays
 
-__all__ = ["ImageData", "Images", "Labels", "Role", "Split"]
+__all__ = ["DataSet", "ImageData", "Images", "Labels", "Role", "Samples", "Split", "match_classes"]
 
 Role = Literal["train", "val", "test"]
 Images = NDArray[np.uint8]
@@ -20,9 +22,37 @@ Labels = NDArray[np.int64]
 _HOLD_OUT_SEED = 0  # the split belongs to the data, not to a run: every run with val images holds out the same ones
 
 
+class Samples(Protocol):
+    """Labelled images of one role, wherever they are."""
+
+    @property
+    def labels(self) -> Labels:
+        """(N,) int64, indices into the classes."""
+
+    @property
+    def digest(self) -> str:
+        """Sha256 that tells other images, labels or orders apart."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of what `read` gives."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def read(self, start: int, stop: int) -> Images:
+        """Consecutive images as a network sees them when it is tested, (n, H, W, C) uint8."""
+
+    def subset(self, chosen: NDArray[np.int64]) -> Self:
+        """Some of the images, in the order given."""
+
+    def with_labels(self, labels: Labels) -> Self:
+        """The same images with other labels."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images of one role.
+    """Images of one role, in memory.
 
     Args:
         images: (N, H, W, C) uint8; C is 1 or 3.
@@ -40,21 +70,41 @@ class Split:
         """Sha256 of the images and labels, in order."""
         return hash_arrays(self.images, self.labels)
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
+    def read(self, start: int, stop: int) -> Images:
+        """As in `Samples`."""
+        return self.images[start:stop]
+
+    def subset(self, chosen: NDArray[np.int64]) -> Self:
+        """As in `Samples`."""
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+
+    def with_labels(self, labels: Labels) -> Self:
+        """As in `Samples`."""
+        return replace(self, labels=labels)
+
+
+SomeSamples = TypeVar("SomeSamples", bound=Samples)
+
 
 @dataclass(frozen=True, eq=False)
-class ImageData:
+class DataSet(Generic[SomeSamples]):
     """A data set for image classification.
 
     Args:
         name: as people call it; a folder's own name for a folder.
         classes: names, in the order of the label indices.
-        splits: the images of each role that the data set has; `train` at least or `test` at least.
+        splits: the images of each role that the data set has; one role at least.
         note: what a reader of a result must know of the data, one sentence or empty.
     """
 
     name: str
     classes: tuple[str, ...]
-    splits: Mapping[Role, Split]
+    splits: Mapping[Role, SomeSamples]
     note: str = ""
 
     @property
@@ -64,10 +114,9 @@ class ImageData:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of every image."""
-        height, width, channels = next(iter(self.splits.values())).images.shape[1:]
-        return height, width, channels
+        return next(iter(self.splits.values())).image_shape
 
-    def split(self, role: Role) -> Split:
+    def split(self, role: Role) -> SomeSamples:
         """The images of a role.
 
         Raises:
@@ -77,14 +126,7 @@ class ImageData:
             raise DataError(f"{self.name} has no {role} images; it has {' and '.join(self.splits)}.")
         return self.splits[role]
 
-    def as_rgb(self) -> "ImageData":
-        """The same data with three equal channels where it is grey."""
-        if self.image_shape[2] == 3:
-            return self
-        splits = {role: Split(np.repeat(split.images, 3, axis=3), split.labels) for role, split in self.splits.items()}
-        return replace(self, splits=splits)
-
-    def hold_out(self, num_images: int) -> "ImageData":
+    def hold_out(self, num_images: int) -> Self:
         """The same data with a val split taken from train, the same share of every class (Sec. 4.2: 45k/5k).
 
         Args:
@@ -112,6 +154,21 @@ class ImageData:
         parts = stratified_parts(train, num_images)
         return replace(self, splits={"train": parts[0], "val": parts[1], **_without(self.splits, "train")})
 
+    def with_classes(self, classes: Sequence[str]) -> Self:
+        """The same images, labelled with the indices of a network's classes, which are found by name.
+
+        Args:
+            classes: the network's, as in `match_classes`; there may be more than the data set has.
+
+        Raises:
+            DataError: the network lacks a class.
+        """
+        indices = match_classes(self.classes, classes, self.name)
+        if self.classes == tuple(classes):
+            return self
+        splits = {role: split.with_labels(indices[split.labels]) for role, split in self.splits.items()}
+        return replace(self, classes=tuple(classes), splits=splits)
+
     def describe(self) -> dict[str, Any]:
         """What a record says of the data: name, sizes and content hashes."""
         height, width, channels = self.image_shape
@@ -126,15 +183,57 @@ class ImageData:
         }
 
 
-def stratified_parts(split: Split, num_images: int) -> tuple[Split, Split]:
+class ImageData(DataSet[Split]):
+    """A data set in memory; its arguments are those of `DataSet`."""
+
+    def as_rgb(self) -> "ImageData":
+        """The same data with three equal channels where it is grey."""
+        if self.image_shape[2] == 3:
+            return self
+        splits = {role: Split(np.repeat(split.images, 3, axis=3), split.labels) for role, split in self.splits.items()}
+        return ImageData(self.name, self.classes, splits, self.note)
+
+
+def match_classes(names: Sequence[str], classes: Sequence[str], owner: str) -> NDArray[np.int64]:
+    """Where a data set's classes stand among a network's.
+
+    Names are equal if they are so after Unicode normalisation (NFC): file systems differ in how they spell an accent
+    or a Hangul syllable. One of ImageNet's WordNet ids is equal to its name, and the other way round.
+
+    Args:
+        names: the data set's.
+        classes: the network's.
+        owner: of the names, for messages.
+
+    Returns:
+        (len(names),) indices into classes.
+
+    Raises:
+        DataError: the network lacks a class.
+    """
+    index = {unicodedata.normalize("NFC", name): number for number, name in enumerate(classes)}
+    synonyms = {}
+    for wnid, name in imagenet_names().items():
+        synonyms[wnid], synonyms[name] = name, wnid
+    found = []
+    for name in names:
+        normal = unicodedata.normalize("NFC", name)
+        number = index.get(normal, index.get(synonyms.get(normal, normal)))
+        if number is None:
+            raise DataError(f"{owner} has the class {name!r}, which the network does not know.")
+        found.append(number)
+    return np.array(found, np.int64)
+
+
+def stratified_parts(split: SomeSamples, num_images: int) -> tuple[SomeSamples, SomeSamples]:
     """A split in two: the rest, and `num_images` with the same share of every class, each in the original order."""
     from sklearn.model_selection import train_test_split  # half a second to import, and few runs hold out
 
     rest, held_out = train_test_split(
         np.arange(len(split)), test_size=num_images, stratify=split.labels, random_state=_HOLD_OUT_SEED
     )
-    return tuple(Split(split.images[chosen], split.labels[chosen]) for chosen in (np.sort(rest), np.sort(held_out)))  # type: ignore[return-value]
+    return split.subset(np.sort(rest)), split.subset(np.sort(held_out))
 
 
-def _without(splits: Mapping[Role, Split], role: Role) -> dict[Role, Split]:
+def _without(splits: Mapping[Role, SomeSamples], role: Role) -> dict[Role, SomeSamples]:
     return {name: split for name, split in splits.items() if name != role}

@@ -82,9 +82,13 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
 
 
-def _locate(name: str, data_dir: Path | None, progress: bool) -> Path:
-    names = tuple(
+def file_names(name: str) -> tuple[str, ...]:
+    """Paths that one of the four official files is found at."""
+    return tuple(
         f"{folder}{name}{suffix}" for folder in ("fashion-mnist/", "FashionMNIST/raw/", "") for suffix in ("", ".gz")
     )
-    found = find_first(data_dir, names)
+
+
+def _locate(name: str, data_dir: Path | None, progress: bool) -> Path:
+    found = find_first(data_dir, file_names(name))
     return found or fetch(_RESOURCES[f"{name}.gz"], download_folder(data_dir) / "fashion-mnist", progress=progress)

@@ -1,21 +1,19 @@
 """A folder of class folders, read into memory: `cats/1.png dogs/2.png`, or the same under train/, val/ and test/."""
 
-import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from reslab.console import progress_bar
 from reslab.data.dataset import ImageData, Images, Role, Split
+from reslab.data.listing import list_folder
 from reslab.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "load_folder"]
+__all__ = ["load_folder"]
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 _GREY_MODES = {"1", "L"}
 _MAX_SIDE = 512
 _MAX_GIB = 8
@@ -37,32 +35,19 @@ def load_folder(folder: Path, progress: bool, only: Role | None = None) -> Image
         DataError: an image is damaged or of another size, a class is empty, or the splits have different classes;
             the message names the file or folder.
     """
-    roles: dict[Role, Path] = {role: folder / role for role in get_args(Role) if (folder / role).is_dir()}
-    if roles and (others := sorted(set(_subfolders(folder)) - set(roles))):
-        raise DataError(
-            f"{folder} has both {'/, '.join(roles)}/ and other folders ({others[0]}/); keep one or the other."
-        )
-    listings = {role: _list_classes(path) for role, path in (roles or {"train": folder}).items()}
-    first_role, first = next(iter(listings.items()))
-    classes = tuple(first)
-    for role, listing in listings.items():
-        _check_same_classes(folder / first_role, classes, folder / role, tuple(listing))
-    if only in listings:
-        listings = {only: listings[only]}
-
-    num_images = sum(len(files) for listing in listings.values() for files in listing.values())
+    listing = list_folder(folder, only)
+    num_images = sum(len(files) for classes in listing.files.values() for files in classes)
     with progress_bar(enabled=progress and num_images >= _WORTH_A_BAR) as bar:
         task = bar.add_task(f"Reading {folder.name}", total=num_images)
         reader = _Reader(num_images, lambda: bar.advance(task))
         pixels = {
-            role: [reader.read(path) for files in listing.values() for path in files]
-            for role, listing in listings.items()
+            role: [reader.read(Path(path)) for files in classes for path in files]
+            for role, classes in listing.files.items()
         }
     splits: dict[Role, Split] = {}
-    for role, listing in listings.items():
-        labels = np.repeat(np.arange(len(classes)), [len(files) for files in listing.values()])
-        splits[role] = Split(reader.stack(pixels.pop(role)), labels.astype(np.int64))
-    return ImageData(folder.resolve().name, classes, splits)
+    for role in listing.files:
+        splits[role] = Split(reader.stack(pixels.pop(role)), listing.labels(role))
+    return ImageData(listing.name, listing.classes, splits)
 
 
 class _Reader:
@@ -104,7 +89,7 @@ class _Reader:
         if size != first_size:
             raise DataError(
                 f"{path} is {size[0]}x{size[1]} pixels, but {first_path} is {first_size[0]}x{first_size[1]}; "
-                "resize the images to one size."
+                "resize the images to one size, or use a recipe for photos, as in --recipe imagenet-90."
             )
 
     def stack(self, pixels: list[Images]) -> Images:
@@ -116,36 +101,6 @@ class _Reader:
             ]
         images = np.stack(pixels)
         return images[..., np.newaxis] if self.grey else images
-
-
-def _subfolders(folder: Path) -> list[str]:
-    try:
-        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"cannot read the folder {folder}: {error.strerror}.") from None
-
-
-def _list_classes(folder: Path) -> dict[str, list[Path]]:
-    classes = {name: sorted(_image_files(folder / name)) for name in _subfolders(folder)}
-    if not classes:
-        raise DataError(f"{folder} has no class folders; put the images of each class into a folder of its own.")
-    for name, files in classes.items():
-        if not files:
-            raise DataError(f"the class folder {folder / name} has no images; add some, or remove it.")
-    return classes
-
-
-def _image_files(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        yield from (Path(parent, name) for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _check_same_classes(folder: Path, classes: tuple[str, ...], other: Path, others: tuple[str, ...]) -> None:
-    if missing := sorted(set(classes) - set(others)):
-        raise DataError(f"{other} lacks the class {missing[0]!r} that {folder} has.")
-    if unknown := sorted(set(others) - set(classes)):
-        raise DataError(f"{other} has a class {unknown[0]!r} that {folder} does not have.")
 
 
 def _opened(path: Path) -> Image.Image:

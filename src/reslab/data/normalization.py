@@ -1,6 +1,7 @@
 """What is subtracted from the pixels, and what they are divided by, before a network sees them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from reslab.errors import DataError
 
 __all__ = ["Normalization", "NormalizationKind"]
 
-NormalizationKind = Literal["per-pixel-mean", "per-channel"]
+NormalizationKind = Literal["per-pixel-mean", "per-channel", "imagenet"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,19 +28,34 @@ class Normalization:
     std: NDArray[np.float32]
 
     @classmethod
-    def measure(cls, images: Images, kind: NormalizationKind) -> Self:
-        """The statistics of training images, (N, H, W, C) uint8."""
-        # Sums of integers are exact, so the statistics depend on neither order nor thread count.
+    def measure(cls, images: Images | Iterable[Images], kind: NormalizationKind) -> Self:
+        """The statistics of training images, (N, H, W, C) uint8 in one array or in several; `imagenet` reads none."""
+        if kind == "imagenet":
+            return cls.imagenet()
+        # Sums of integers are exact, so the statistics depend on neither order, nor batches, nor thread count.
+        batches = (images,) if isinstance(images, np.ndarray) else images
+        num_images = 0
+        sums, counts = np.zeros((), np.int64), np.zeros((), np.int64)
+        for batch in batches:
+            num_images += len(batch)
+            if kind == "per-pixel-mean":
+                sums = np.asarray(sums + batch.sum(axis=0, dtype=np.int64))
+            else:
+                columns = (batch[..., channel].ravel() for channel in range(batch.shape[-1]))
+                counts = np.asarray(counts + np.stack([np.bincount(column, minlength=256) for column in columns]))
         if kind == "per-pixel-mean":
-            mean = images.sum(axis=0, dtype=np.int64) / (255 * len(images))
-            return cls(mean.astype(np.float32), np.ones(images.shape[-1], np.float32))
-        channels = images.shape[-1]
-        counts = np.stack([np.bincount(images[..., channel].ravel(), minlength=256) for channel in range(channels)])
+            mean = sums / (255 * num_images)
+            return cls(mean.astype(np.float32), np.ones(mean.shape[-1], np.float32))
         levels = np.arange(256) / 255
         mean = counts @ levels / counts.sum(axis=1)
         deviations = levels - mean[:, np.newaxis]  # of E[x^2] - E[x]^2, rounding may leave a negative number
         std = np.sqrt((counts * deviations**2).sum(axis=1) / counts.sum(axis=1))
         return cls(mean.astype(np.float32), np.maximum(std, 1 / 255).astype(np.float32))  # constant images stay finite
+
+    @classmethod
+    def imagenet(cls) -> Self:
+        """The channels' mean and std that fb.resnet.torch, torchvision and nearly everyone use for ImageNet."""
+        return cls(np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32))
 
     @classmethod
     def per_channel(cls, mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> Self:
@@ -62,6 +78,13 @@ class Normalization:
         return cls(
             np.broadcast_to(np.asarray(mean, np.float32), shape), np.broadcast_to(np.asarray(std, np.float32), shape)
         )
+
+    def at(self, height: int, width: int) -> "Normalization":
+        """For images of another size: the mean of every pixel is replaced by its mean over the pixels."""
+        if self.mean.ndim == 1 or self.mean.shape[:2] == (height, width):
+            return self
+        mean = self.mean.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
+        return replace(self, mean=mean)
 
     def check(self, height: int, width: int, channels: int) -> None:
         """Raises DataError unless images of this shape can be normalised so."""

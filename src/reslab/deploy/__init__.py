@@ -4,12 +4,15 @@ Every file is compared with what it comes from before it gets its name: an expor
 the float32 one.
 """
 
+from reslab.data.preprocessing import Preprocessing
 from reslab.deploy.engines import DeployError
-from reslab.deploy.export import ExportError, ExportReport, export_onnx, export_openvino, export_program
+from reslab.deploy.export import ExportError, ExportReport
 from reslab.deploy.gate import Comparison, compare, evaluate_deployed
 from reslab.deploy.int8 import QuantizationReport, quantize
+from reslab.deploy.onnx_export import export_onnx
+from reslab.deploy.openvino_export import export_openvino
 from reslab.deploy.predict import Prediction, find_images, predict
-from reslab.deploy.preprocessing import Preprocessing
+from reslab.deploy.program_export import export_program
 from reslab.deploy.quantize import QuantizationError, quantize_onnx, quantize_openvino
 from reslab.deploy.runtime import Deployed, deploy_network, load_deployed
 from reslab.deploy.source import Source, source_of_run, source_of_weights

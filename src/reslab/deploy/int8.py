@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from reslab.data.dataset import ImageData, Images, Role, Split
-from reslab.deploy.export import export_onnx, export_openvino, writing
+from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.deploy.gate import Comparison, check, compare
-from reslab.deploy.quantize import QuantizationError, quantize_onnx, quantize_openvino
+from reslab.deploy.quantize import QuantizationError
 from reslab.deploy.runtime import Engine, load_deployed
 from reslab.deploy.source import Source
+from reslab.deploy.writing import writing
 
 __all__ = ["DEFAULT_IMAGES", "DEFAULT_MAX_DROP", "INT8_SUFFIXES", "QuantizationReport", "quantize"]
 
 DEFAULT_IMAGES = 300
 DEFAULT_MAX_DROP = 0.5
-INT8_SUFFIXES: dict[Engine, str] = {"openvino": ".xml", "onnxruntime": ".onnx"}
+INT8_SUFFIXES: dict[Engine, str] = {engine: files.suffixes[0] for engine, files in ENGINE_FILES.items()}
 
 _CALIBRATION_BATCH = 25
 _LARGEST_GATE = 10_000  # train images, where there is no val split: more would tell no more
@@ -98,7 +99,7 @@ def quantize(
             and one that was there stays as it was.
         ReslabError: the data do not fit, the libraries are missing, or a file cannot be written.
     """
-    out, tell = Path(out), progress or (lambda text, done, total: None)
+    out, tell, files = Path(out), progress or (lambda text, done, total: None), ENGINE_FILES[engine]
     if out.suffix != INT8_SUFFIXES[engine]:
         raise QuantizationError(f"{out.name} must end in {INT8_SUFFIXES[engine]}, as {engine}'s files do.")
     if out.is_dir():
@@ -109,20 +110,13 @@ def quantize(
     if source.classes is None:
         source = replace(source, classes=data.classes)  # a wrong order would show as an error of 90 %
     calibration, held_out, role = _parts(data, num_images)
-    suffixes = (".xml", ".bin") if engine == "openvino" else (".onnx",)
     with tempfile.TemporaryDirectory() as folder:
         float32_path, int8_path = (Path(folder) / f"{name}{out.suffix}" for name in ("float32", "int8"))
         tell("Exporting", 0, 1)
-        (export_openvino if engine == "openvino" else export_onnx)(
-            source.model,
-            float32_path,
-            normalization=source.known_normalization(),
-            image_size=(source.preprocessing.height, source.preprocessing.width),
-            metadata=source.metadata(),
-        )
+        files.export(source, float32_path)
         tell("Quantising", 0, 1)
         batches = [calibration[at : at + _CALIBRATION_BATCH] for at in range(0, len(calibration), _CALIBRATION_BATCH)]
-        (quantize_openvino if engine == "openvino" else quantize_onnx)(float32_path, batches, int8_path)
+        files.quantize(float32_path, batches, int8_path)
         done = 0
 
         def advance(count: int) -> None:
@@ -139,13 +133,10 @@ def quantize(
             if not force:
                 raise
             refused = True
-        for suffix in reversed(suffixes):
+        for suffix in reversed(files.suffixes):
             with writing(out.with_suffix(suffix)) as temporary:
                 shutil.copyfile(int8_path.with_suffix(suffix), temporary)
-        sizes = [
-            sum(path.with_suffix(suffix).stat().st_size for suffix in suffixes) for path in (int8_path, float32_path)
-        ]
-    libraries = ("openvino", "nncf") if engine == "openvino" else ("onnxruntime", "onnx")
+        sizes = [files.num_bytes(path) for path in (int8_path, float32_path)]
     return QuantizationReport(
         path=out,
         num_bytes=sizes[0],
@@ -153,7 +144,7 @@ def quantize(
         calibration_images=len(calibration),
         comparison=comparison,
         forced=refused,
-        versions={name: version(name) for name in libraries},
+        versions={name: version(name) for name in files.libraries},
     )
 
 

@@ -10,21 +10,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from reslab.data.dataset import Images
-from reslab.data.folder import IMAGE_SUFFIXES
-from reslab.deploy.preprocessing import Preprocessing
+from reslab.data.decoding import decode_image
+from reslab.data.listing import IMAGE_SUFFIXES
+from reslab.data.preprocessing import Preprocessing
 from reslab.deploy.runtime import Deployed, Logits
 from reslab.environment import available_cores
 from reslab.errors import DataError
 
 __all__ = ["Prediction", "find_images", "predict", "read_image", "usual_batch_size"]
 
-LARGEST_IMAGE = 90_000_000
-"""Pixels; more than any camera's, and what a small file can claim to have is decoded before it is resized."""
-
-_ORIENTATION = 0x0112  # EXIF's tag
 _PIXELS_A_BATCH = 16 * 224 * 224
 _LARGEST_BATCH = 128
 _RUNNING = 2  # batches handed to the engine: one runs, one waits
@@ -122,40 +118,12 @@ def read_image(path: Path, preprocessing: Preprocessing) -> Images:
     """
     if path.is_dir():
         raise DataError("it is a folder without images.")
-    if path.exists() and not path.is_file():
-        raise DataError("it is not a regular file.")  # a pipe would keep us waiting
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > LARGEST_IMAGE:
-                raise DataError(f"{image.width}x{image.height} pixels are too many; resize it.")
-            return preprocessing(_upright(image))
-    except DataError:
-        raise
-    except UnidentifiedImageError:
-        raise DataError("it is not an image, or is damaged.") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError("it has too many pixels; resize it.") from None
-    except FileNotFoundError:
-        raise DataError("there is no such file.") from None
-    except MemoryError:
-        raise DataError("there is not enough memory to decode it.") from None
-    except OSError as error:
-        raise DataError(f"it cannot be read: {error.strerror or error}.") from None
-    except Exception as error:  # Pillow's decoders raise SyntaxError, ValueError, struct.error and others
-        raise DataError(f"it cannot be decoded: {error}.") from None
+    return preprocessing(decode_image(path, preprocessing.channels))
 
 
 def show_path(path: Path) -> str:
     """A path as text; bytes that are none stay visible."""
     return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # damaged EXIF says nothing about the pixels
-        return image
-    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
 
 
 def _predictions(

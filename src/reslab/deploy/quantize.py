@@ -18,9 +18,9 @@ from typing import Any
 
 from reslab.data.dataset import Images
 from reslab.deploy.engines import TORCHS, DeployError, check_libraries, first_line, quiet_import, silenced
-from reslab.deploy.export import save_openvino, writing, writing_openvino
 from reslab.deploy.runtime import BIN_DIGEST, read_metadata, read_openvino
 from reslab.deploy.tracing import INPUT
+from reslab.deploy.writing import save_openvino, writing, writing_openvino
 
 __all__ = ["QuantizationError", "quantize_onnx", "quantize_openvino"]
 
@@ -68,22 +68,17 @@ def quantize_openvino(path: Path | str, calibration: Batches, out: Path | str) -
     check_libraries("quantising for OpenVINO", "openvino", "nncf")
     nncf = quiet_import("nncf")
     model, metadata = read_openvino(path)
-    images = [image[None] for batch in calibration for image in batch]  # one by one: it averages over batches
-    if not images:
-        raise QuantizationError("there are no images to calibrate with.")
-    metadata.pop(BIN_DIGEST, None)
-    metadata[_KEY] = _said_of("openvino", len(images))
-    try:
-        with _quiet():
-            quantized = nncf.quantize(
-                model,
-                nncf.Dataset(images),
-                preset=nncf.QuantizationPreset.MIXED,  # weights symmetric, activations as they are
-                subset_size=len(images),
-                fast_bias_correction=True,
-            )
-    except Exception as error:  # NNCF's and OpenVINO's own
-        raise QuantizationError(f"NNCF cannot quantise {path}: {first_line(error)}") from error
+    batches, metadata[_KEY] = _counted(calibration, "nncf", "openvino")
+    metadata.pop(BIN_DIGEST, None)  # which .onnx files have not, and which will be another
+    images = [image[None] for batch in batches for image in batch]  # one by one: it averages over batches
+    with _quantizing(path, "NNCF"):
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset(images),
+            preset=nncf.QuantizationPreset.MIXED,  # weights symmetric, activations as they are
+            subset_size=len(images),
+            fast_bias_correction=True,
+        )
     with writing_openvino(out) as temporary:
         save_openvino(quantized, temporary, metadata)
     return out
@@ -110,30 +105,24 @@ def quantize_onnx(path: Path | str, calibration: Batches, out: Path | str) -> Pa
     check_libraries("quantising for ONNX Runtime", "onnx", "onnxruntime")
     onnx = quiet_import("onnx")
     metadata = read_metadata(path)
+    batches, metadata[_KEY] = _counted(calibration, "onnxruntime", "onnxruntime")
     quantization = quiet_import("onnxruntime.quantization")
-    reader = _reader(quantization, calibration)
     with tempfile.TemporaryDirectory() as folder, writing(out) as temporary:
         prepared = Path(folder) / "prepared.onnx"
-        try:
-            with _quiet():
-                _fuse(path, prepared)
-                quantization.quantize_static(
-                    prepared,
-                    temporary,
-                    reader,
-                    quant_format=quantization.QuantFormat.QDQ,
-                    op_types_to_quantize=list(_ONNX_OPERATORS),
-                    per_channel=True,
-                    activation_type=quantization.QuantType.QUInt8,
-                    weight_type=quantization.QuantType.QInt8,
-                    calibrate_method=quantization.CalibrationMethod.MinMax,
-                )
-        except Exception as error:  # ONNX Runtime's own, which have no base
-            raise QuantizationError(f"ONNX Runtime cannot quantise {path}: {first_line(error)}") from error
-        if not reader.num_images:
-            raise QuantizationError("there are no images to calibrate with.")
+        with _quantizing(path, "ONNX Runtime"):
+            _fuse(path, prepared)
+            quantization.quantize_static(
+                prepared,
+                temporary,
+                _reader(quantization, batches),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=list(_ONNX_OPERATORS),
+                per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                calibrate_method=quantization.CalibrationMethod.MinMax,
+            )
         content = onnx.load(temporary, format="protobuf")
-        metadata[_KEY] = _said_of("onnxruntime", reader.num_images)
         onnx.helper.set_model_props(content, metadata)
         temporary.write_bytes(content.SerializeToString())
     return out
@@ -145,33 +134,43 @@ def _fuse(path: Path, out: Path) -> None:
     preparation.quant_pre_process(path, out, skip_symbolic_shape=True)
 
 
-def _reader(quantization: Any, calibration: Batches) -> Any:
+def _reader(quantization: Any, batches: list[Images]) -> Any:
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-        """Feeds batches, and counts images."""
+        """Feeds batches."""
 
         def __init__(self) -> None:
-            self.batches: Iterator[Images] = iter(calibration)
-            self.num_images = 0
+            self.batches = iter(batches)
 
         def get_next(self) -> dict[str, Images] | None:
             batch = next(self.batches, None)
-            if batch is None:
-                return None
-            self.num_images += len(batch)
-            return {INPUT: batch}
+            return None if batch is None else {INPUT: batch}
 
     return Reader()
 
 
-def _said_of(engine: str, num_images: int) -> str:
-    tool = {"openvino": "nncf", "onnxruntime": "onnxruntime"}[engine]
+# Both
+
+
+def _counted(calibration: Batches, tool: str, engine: str) -> tuple[list[Images], str]:
+    """The batches, and what the file will say of its making."""
+    batches = list(calibration)
+    num_images = sum(map(len, batches))
+    if not num_images:
+        raise QuantizationError("there are no images to calibrate with.")
     about = {"weights": "int8", "activations": "uint8", "calibration_images": num_images, tool: version(tool)}
-    return json.dumps({"engine": engine, **about})
+    return batches, json.dumps({"engine": engine, **about})
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Both print progress to stdout, which is for results, and warn of what is meant as it is."""
-    with contextlib.redirect_stdout(io.StringIO()), silenced("nncf", "root", *TORCHS), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _quantizing(path: Path, tool: str) -> Iterator[None]:
+    """Keeps a library quiet and makes sentences of its errors.
+
+    Both print progress to stdout, which is for results, and warn of what is meant as it is. What they raise has no
+    common base.
+    """
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), silenced("nncf", "root", *TORCHS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        raise QuantizationError(f"{tool} cannot quantise {path}: {first_line(error)}") from error

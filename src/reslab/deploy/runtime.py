@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reslab.data.dataset import ImageData, Images
+from reslab.data.preprocessing import Preprocessing
 from reslab.deploy.engines import (
     DeployError,
     check_libraries,
@@ -22,7 +23,6 @@ from reslab.deploy.engines import (
     openvinos_reason,
     quiet_import,
 )
-from reslab.deploy.preprocessing import Preprocessing
 from reslab.errors import DataError
 from reslab.files.hashing import file_digest
 

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from reslab.data.dataset import ImageData
+from reslab.data.imagenet import imagenet_names
 from reslab.data.normalization import Normalization
+from reslab.data.preprocessing import PHOTO_CROP_SHARE, Interpolation, Preprocessing
 from reslab.deploy.engines import DeployError
-from reslab.deploy.preprocessing import PHOTO_CROP_SHARE, Preprocessing
 from reslab.errors import WeightsError
 from reslab.evaluation.trained import Trained, load_trained
 from reslab.files.hashing import file_digest
 from reslab.models import create_model, parse_model, spell
 from reslab.models.features import FeatureNetwork
 from reslab.models.released import WeightCard, locate_weights
-from reslab.models.weights import load_weights
+from reslab.models.weights import load_weights, read_card
 from reslab.models.zoo import base_name
 from reslab.runs import Run
 
@@ -87,7 +88,14 @@ def source_of_run(folder: Path, *, input_size: int | None = None) -> Source:
     data = Run(folder).record["data"]
     height, width = (data["height"], data["width"]) if input_size is None else (input_size, input_size)
     channels = trained.model.spec.in_channels
-    preprocessing = Preprocessing(height=height, width=width, channels=channels, resize=min(height, width))
+    resize = min(height, width)
+    interpolation: Interpolation = "bilinear"
+    if described := read_card(folder).get("preprocessing"):  # of photos
+        resize = round(described["resize"] * min(height, width) / min(described["height"], described["width"]))
+        interpolation = described["interpolation"]
+    preprocessing = Preprocessing(
+        height=height, width=width, channels=channels, resize=resize, interpolation=interpolation
+    )
     return Source(str(folder), trained.model, preprocessing, trained.normalization, trained.classes, trained.sha256)
 
 
@@ -127,7 +135,7 @@ def source_of_weights(
     if std and not mean:
         raise WeightsError("--std needs --mean too.")
     normalization = Normalization.per_channel(mean, std or (1.0,), spec.in_channels) if mean else None
-    classes = _imagenet_classes() if card and card.input_size > _PHOTO_SIDE else None
+    classes = tuple(imagenet_names().values()) if card and card.input_size > _PHOTO_SIDE else None
     if classes and len(classes) != spec.num_classes:
         classes = None
     preprocessing = _preprocessing(card, input_size or spec.usual_input_size, spec.in_channels)
@@ -163,9 +171,3 @@ def _preprocessing(card: WeightCard | None, side: int, channels: int) -> Preproc
         resize=resize,
         interpolation="bicubic" if interpolation == "bicubic" else "bilinear",
     )
-
-
-def _imagenet_classes() -> tuple[str, ...]:
-    from torchvision.models import ResNet50_Weights  # three seconds
-
-    return tuple(ResNet50_Weights.DEFAULT.meta["categories"])

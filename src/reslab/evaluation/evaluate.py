@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reslab.data.batches import evaluation_batches
-from reslab.data.dataset import Split
+from reslab.data.dataset import Samples
 from reslab.data.normalization import Normalization
 
 __all__ = ["EVALUATION_BATCH", "Evaluation", "evaluate", "score"]
@@ -52,7 +52,7 @@ class Evaluation:
 
 def evaluate(
     model: nn.Module,
-    split: Split,
+    split: Samples,
     normalization: Normalization,
     *,
     batch_size: int = EVALUATION_BATCH,

@@ -7,8 +7,8 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from reslab.analysis.plots import plot_curves
-from reslab.data.batches import TrainingBatches, evaluation_batches
-from reslab.data.dataset import ImageData, Role, Split
+from reslab.data.batches import evaluation_batches
+from reslab.data.dataset import Role, Samples, Split
 from reslab.data.normalization import Normalization
 from reslab.environment import resident_bytes
 from reslab.evaluation import EVALUATION_BATCH, Evaluation, evaluate, precise_batch_norm
@@ -18,42 +18,50 @@ from reslab.models import spell
 from reslab.models.weights import NORMALIZATION_NAME, save_weights
 from reslab.runs import Run
 from reslab.training.checkpoint import BEST_NAME, load_checkpoint
+from reslab.training.inputs import AnyData, test_view
 from reslab.training.recipe import Recipe
 from reslab.training.schedule import LAST_SHARE
 from reslab.training.state import TrainingState
 
 __all__ = ["evaluate_within", "finish_run"]
 
+_MOST_SEEN_CLEAN = 10_000  # photos of train, evaluated without augmentation: more would take longer, and tell no more
+
 
 def finish_run(
     run: Run,
     state: TrainingState,
-    data: ImageData,
+    data: AnyData,
     normalization: Normalization,
-    batches: TrainingBatches,
     recipe: Recipe,
+    seed: int,
     test_curve: bool,
 ) -> dict[str, Any]:
     """Writes weights, card, curves and result.json, and returns what the last one says."""
-    model = state.model
     if recipe.monitoring.weights == "best-on-val" and (run.checkpoints / BEST_NAME).is_file():
-        model.load_state_dict(load_checkpoint(run.checkpoints / BEST_NAME)["model"])
+        state.load_weights(load_checkpoint(run.checkpoints / BEST_NAME))
+    model = state.result
     if num_images := recipe.monitoring.precise_bn_images:
         train = data.split("train")
         # Images of every class, since a folder's come class by class; and full batches, which weigh the same.
         batch_size = min(recipe.data.batch_size, num_images, len(train))
         num_images = min(num_images, len(train)) // batch_size * batch_size
         chosen = np.random.default_rng(0).permutation(len(train))[:num_images]
-        sample = Split(train.images[chosen], train.labels[chosen])
+        sample = train.subset(chosen)
         device = next(model.parameters()).device
         precise_batch_norm(
             model,
             (images.to(device) for images, _ in evaluation_batches(sample, normalization, batch_size)),
         )
     rows = run.rows()
+    seen: Samples = data.split("train")
+    if not isinstance(seen, Split) and len(seen) > _MOST_SEEN_CLEAN:
+        seen = seen.subset(np.sort(np.random.default_rng(0).permutation(len(seen))[:_MOST_SEEN_CLEAN]))
+    clean = evaluate_within(recipe, model, seen, normalization)
     errors = {
         "train_error": final_train_error(rows, recipe.schedule.iterations),
-        "train_error_clean": evaluate_within(recipe, model, data.split("train"), normalization).top1_error,
+        "train_error_clean": clean.top1_error,
+        "num_train_clean_images": clean.num_images,
     }
     roles: list[Role] = ["val"] if "val" in data.splits else []
     roles += ["test"] if test_curve and "test" in data.splits else []
@@ -70,10 +78,11 @@ def finish_run(
         "data": data.describe(),
         "classes": list(data.classes),
         "normalization": normalization.to_dict(),
+        "preprocessing": test_view(recipe.data).to_dict() if recipe.data.images == "photos" else None,
         "recipe": recipe.name,
         "recipe_sha256": hash_json(recipe.to_dict()),
         "iterations": recipe.schedule.iterations,
-        "seed": batches.seed,
+        "seed": seed,
         "errors": errors,
     }
     save_weights(model, run.folder, card)
@@ -82,7 +91,7 @@ def finish_run(
         "data": data.name,
         "recipe": recipe.name,
         "iterations": recipe.schedule.iterations,
-        "seed": batches.seed,
+        "seed": seed,
         **errors,
         "train_seconds": round(state.seconds, 1),
         "images_per_second": round(recipe.schedule.iterations * recipe.data.batch_size / max(state.seconds, 1e-9), 1),
@@ -93,7 +102,7 @@ def finish_run(
     return result
 
 
-def evaluate_within(recipe: Recipe, model: nn.Module, split: Split, normalization: Normalization) -> Evaluation:
+def evaluate_within(recipe: Recipe, model: nn.Module, split: Samples, normalization: Normalization) -> Evaluation:
     """`evaluate`, in batches that take no more memory than training where the recipe has a limit."""
     if not recipe.hardware.memory:
         return evaluate(model, split, normalization)

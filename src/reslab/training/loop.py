@@ -8,15 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from reslab.data import ImageData, absolute_spec, load_data
-from reslab.data.batches import TrainingBatches
-from reslab.data.normalization import Normalization
+from reslab.data.photos import PhotoData
 from reslab.environment import describe_environment
 from reslab.errors import CheckpointError, DivergenceError, ModelError, RecipeError
 from reslab.models import NetSpec, parse_model, spell
 from reslab.models.build import build
+from reslab.models.features import FeatureNetwork
 from reslab.models.released import load_released
 from reslab.models.resnet import ResNet
 from reslab.models.weights import HeadReplacedWarning, LoadReport
@@ -25,11 +24,14 @@ from reslab.runs import Run
 from reslab.training.checkpoint import load_checkpoint, newest_checkpoint, save_best, save_checkpoint
 from reslab.training.execution import Execution, choose_execution
 from reslab.training.finish import evaluate_within, finish_run
+from reslab.training.ghost import use_ghost_batches
+from reslab.training.inputs import AnyData, data_spec, load_inputs, make_batches, measured_normalization
 from reslab.training.memory import tensor_memory
+from reslab.training.objective import count_wrong, make_loss, make_mixing
 from reslab.training.optimizer import make_optimizer
 from reslab.training.progress import TrainingProgress
 from reslab.training.recipe import Recipe, load_recipe, recipe_from_dict
-from reslab.training.schedule import WarmUp, learning_rate
+from reslab.training.schedule import Plateau, WarmUp, learning_rate
 from reslab.training.state import Meter, TrainingState, step_seed
 from reslab.training.stopping import StopAfter, StopRequests
 
@@ -59,7 +61,7 @@ class TrainResult:
 
 def train(
     model: str | NetSpec,
-    data: str | Path | ImageData,
+    data: str | Path | AnyData,
     *,
     recipe: str | Recipe = "cifar-paper",
     iterations: int | None = None,
@@ -79,7 +81,7 @@ def train(
 
     Args:
         model: a spelling, whose classes and channels are the data's unless it states them, or a description.
-        data: as in `load_data`, or a data set.
+        data: as in `load_data`, or a data set; for a recipe for photos, a folder of class folders.
         recipe: a name, the path of a TOML file, or a recipe.
         iterations: rescales the recipe's whole schedule to so many.
         seed: of the initial weights, the order and the augmentation.
@@ -107,13 +109,17 @@ def train(
             f"{run.folder} holds a run already; resume it with --resume, or choose another --run-dir."
         )
 
-    images = data if isinstance(data, ImageData) else load_data(data, data_dir=data_dir, progress=progress)
-    images = images.hold_out(recipe.data.val_images)
-    if recipe.monitoring.weights == "best-on-val" and "val" not in images.splits:
-        raise RecipeError(
-            f"monitoring.weights=best-on-val needs val images, and {images.name} has none; hold some out with "
-            "--data.val-images."
-        )
+    images = load_inputs(data, recipe.data, data_dir, progress)
+    if "val" not in images.splits:
+        needed_for = {
+            "monitoring.weights=best-on-val": recipe.monitoring.weights == "best-on-val",
+            "schedule.decay=plateau": recipe.schedule.decay == "plateau",
+        }
+        for name, needed in needed_for.items():
+            if needed:
+                raise RecipeError(
+                    f"{name} needs val images, and {images.name} has none; hold some out with --data.val-images."
+                )
     spec = _fitting_spec(model, images)
     asked = {
         "model": spell(spec),
@@ -124,7 +130,9 @@ def train(
         "weights": str(weights) if weights else None,
         "test_curve": test_curve,
     }
-    chosen = choose_execution(recipe, spec, images.image_shape[:2])
+    side = recipe.data.train_size
+    size = (side, side) if isinstance(images, PhotoData) else images.image_shape[:2]
+    chosen = choose_execution(recipe, spec, size)
     with run.lock(), stop:
         if run.exists:
             _check_same(asked, run)
@@ -134,7 +142,7 @@ def train(
             run.start(
                 {
                     **asked,
-                    "data_spec": _data_spec(data),
+                    "data_spec": data_spec(data),
                     "classes": list(images.classes),
                     "execution": execution.to_dict(),
                     "environment": describe_environment(),
@@ -159,7 +167,7 @@ class Trainer:
         self,
         run: Run,
         spec: NetSpec,
-        data: ImageData,
+        data: AnyData,
         recipe: Recipe,
         seed: int,
         execution: Execution,
@@ -170,17 +178,9 @@ class Trainer:
         self.run, self.data, self.recipe, self.execution, self.seed = run, data, recipe, execution, seed
         self.test_curve, self.progress = test_curve, progress
         split = data.split("train")
-        self.normalization = Normalization.measure(split.images, recipe.data.normalization)
-        self.batches = TrainingBatches(
-            split,
-            self.normalization,
-            batch_size=recipe.data.batch_size,
-            seed=seed,
-            pad=recipe.data.pad,
-            pad_with=recipe.data.pad_with,
-            flip=recipe.data.flip,
-            device=None if execution.device == "cpu" else torch.device(execution.device),
-        )
+        self.normalization = measured_normalization(run, split, recipe.data, progress)
+        self.batches = make_batches(recipe, split, self.normalization, seed, torch.device(execution.device))
+        self.mixing = make_mixing(recipe.regularization, spec.num_classes)
         torch.manual_seed(seed)
         model = build(spec)
         self.loaded: LoadReport | None = None
@@ -188,6 +188,8 @@ class Trainer:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so
                 self.loaded = load_released(model, base_name(spell(spec)), weights, progress=progress)
+        if recipe.regularization.ghost_batch:
+            use_ghost_batches(model, recipe.regularization.ghost_batch)
         layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         model = model.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
         if execution.segments is not None:
@@ -195,7 +197,9 @@ class Trainer:
             model.set_grad_checkpointing(segments=execution.segments)
         scaler = torch.amp.GradScaler(self.device_type, enabled=execution.precision == "fp16")
         optimizer = make_optimizer(model, recipe.optimizer)
-        self.state = TrainingState(model, optimizer, WarmUp(recipe, spec.depth), Meter(), scaler)
+        self.state = TrainingState(
+            model, optimizer, WarmUp(recipe, spec.depth), Meter(), scaler, Plateau(recipe), self._make_average(model)
+        )
         self.step = self._make_step()
 
     # Set-up
@@ -207,18 +211,23 @@ class Trainer:
 
     def _make_step(self) -> Step:
         model = self.state.model
-
-        smoothing = self.recipe.regularization.label_smoothing
+        loss = make_loss(self.recipe.regularization, model.spec.num_classes)
         dtype, reduced = _DTYPES[self.execution.precision], self.execution.precision != "fp32"
 
         def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             with torch.autocast(self.device_type, dtype, enabled=reduced):
                 logits = model(images)
             logits = logits.float()
-            num_wrong = (logits.detach().argmax(dim=1) != labels).sum()
-            return functional.cross_entropy(logits, labels, label_smoothing=smoothing), num_wrong
+            return loss(logits, labels), count_wrong(logits, labels)
 
         return torch.compile(forward, dynamic=False) if self.execution.compiled else forward
+
+    def _make_average(self, model: FeatureNetwork) -> AveragedModel | None:
+        decay = self.recipe.regularization.ema_decay
+        if not decay:
+            return None
+        # Statistics of batch norm are averaged too: the averaged weights' own would have to be measured.
+        return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
     def _resume(self) -> None:
         newest = newest_checkpoint(self.run.checkpoints)
@@ -250,29 +259,36 @@ class Trainer:
                 self._save()
             except DivergenceError as error:
                 raise self._explained(error) from None
-            result = finish_run(
-                self.run, state, self.data, self.normalization, self.batches, self.recipe, self.test_curve
-            )
+            finally:
+                self.batches.close()
+            result = finish_run(self.run, state, self.data, self.normalization, self.recipe, self.seed, self.test_curve)
         return TrainResult(self.run, total, None, result)
 
     def iterate(self) -> None:
         """One update of the weights."""
         state = self.state
         state.meter.start_clock()
-        rate = learning_rate(self.recipe, state.iteration, state.warmup.active)
+        rate = learning_rate(self.recipe, state.iteration, state.warmup.active, state.plateau.drops)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         images, labels = self.batches.batch(state.iteration)
+        if self.mixing or self.state.model.spec.is_random:  # random as a function of seed and iteration
+            torch.manual_seed(step_seed(self.seed, state.iteration))
+        num_images = len(labels)
+        if self.mixing:
+            images, labels = self.mixing(images, labels)
         if not self.execution.channels_last:
             images = images.contiguous()
-        if self.state.model.spec.is_random:  # dropout and stochastic depth, as a function of seed and iteration
-            torch.manual_seed(step_seed(self.seed, state.iteration))
-        loss, num_wrong = self.step(images, labels)
-        state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        loss, num_wrong = self._accumulate(images, labels)
+        if self.recipe.optimizer.clip_norm:
+            state.scaler.unscale_(state.optimizer)
+            torch.nn.utils.clip_grad_norm_(state.model.parameters(), self.recipe.optimizer.clip_norm)
         state.scaler.step(state.optimizer)
         state.scaler.update()
         state.optimizer.zero_grad(set_to_none=True)
-        state.meter.add(state.iteration, loss.detach(), num_wrong, len(labels))
+        if state.average:
+            state.average.update_parameters(state.model)
+        state.meter.add(state.iteration, loss, num_wrong, num_images)
         if self.execution.device == "cpu" or state.warmup.active:
             wrong = state.meter.settle()
             if state.warmup.active and wrong is not None:
@@ -280,6 +296,19 @@ class Trainer:
         state.meter.stop_clock()
         self.last_rate = rate
         state.iteration += 1
+
+    def _accumulate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of a batch, in as many parts as the recipe says; the mean loss, and the number of errors."""
+        state, num_parts = self.state, self.recipe.optimizer.accumulate
+        losses, errors = [], []
+        for part, part_labels in zip(images.chunk(num_parts), labels.chunk(num_parts), strict=True):
+            loss, num_wrong = self.step(part, part_labels)
+            state.scaler.scale(loss / num_parts if num_parts > 1 else loss).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            errors.append(num_wrong)
+        if num_parts == 1:
+            return losses[0], errors[0]
+        return torch.stack(losses).mean(), torch.stack(errors).sum()
 
     def _record(self, progress: TrainingProgress) -> None:
         """Rows, evaluations and checkpoints that are due after an iteration."""
@@ -302,15 +331,16 @@ class Trainer:
         errors: dict[str, float] = {}
         if "val" in self.data.splits:
             error = evaluate_within(
-                self.recipe, self.state.model, self.data.split("val"), self.normalization
+                self.recipe, self.state.result, self.data.split("val"), self.normalization
             ).top1_error
             errors["val_error"] = error
+            self.state.plateau.observe(error)
             if self.state.best_val_error is None or error < self.state.best_val_error:
                 self.state.best_val_error = error
                 save_best(self.run.checkpoints, self.state.state_dict())
         if self.test_curve and "test" in self.data.splits:
             errors["test_error"] = evaluate_within(
-                self.recipe, self.state.model, self.data.split("test"), self.normalization
+                self.recipe, self.state.result, self.data.split("test"), self.normalization
             ).top1_error
         return errors
 
@@ -323,11 +353,7 @@ class Trainer:
         return DivergenceError(f"training diverged: {error}; {kept}. Try a lower --optimizer.learning-rate.")
 
 
-def _data_spec(data: str | Path | ImageData) -> str:
-    return data.name if isinstance(data, ImageData) else absolute_spec(data)
-
-
-def _fitting_spec(model: str | NetSpec, data: ImageData) -> NetSpec:
+def _fitting_spec(model: str | NetSpec, data: AnyData) -> NetSpec:
     channels = data.image_shape[2]
     if isinstance(model, NetSpec):
         spec = model

@@ -1,8 +1,9 @@
-"""SGD as the recipe describes it, with parameters grouped by the kind of module that holds them."""
+"""SGD or LAMB as the recipe describes it, with parameters grouped by the kind of module that holds them."""
 
 import torch
 from torch import nn
 
+from reslab.training.lamb import Lamb
 from reslab.training.recipe import OptimizerRecipe
 
 __all__ = ["make_optimizer"]
@@ -10,8 +11,8 @@ __all__ = ["make_optimizer"]
 _DECAYED_MODULES = (nn.Conv2d, nn.Linear)
 
 
-def make_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> torch.optim.SGD:
-    """SGD over a model's parameters, in one fused kernel.
+def make_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> torch.optim.Optimizer:
+    """The optimizer over a model's parameters; SGD is one fused kernel.
 
     With `decay="weights"` biases and batch norm do not decay, wherever they stand: the module's type decides, not its
     name, which for a shortcut's batch norm says nothing.
@@ -25,6 +26,8 @@ def make_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> torch.optim.SGD
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}]
     if undecayed:
         groups.append({"params": undecayed, "weight_decay": 0.0})
+    if recipe.kind == "lamb":
+        return Lamb(groups, recipe.learning_rate, betas=(recipe.momentum, 0.999))
     return torch.optim.SGD(
         groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
     )

@@ -32,25 +32,33 @@ Switch = Literal["auto", "on", "off"]
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerRecipe:
-    """SGD with momentum (Sec. 3.4, 4.2)."""
+    """SGD with momentum (Sec. 3.4, 4.2), or LAMB."""
 
+    kind: Literal["sgd", "lamb"] = "sgd"
+    """sgd; or lamb, which scales every layer's step to its weights (arXiv 1904.00962)."""
     learning_rate: float = 0.1
     """Rate before the first milestone."""
     momentum: float = 0.9
-    """Of the gradients; in torch's form v = m v + g, w = w - rate v."""
+    """Of the gradients; in torch's form v = m v + g, w = w - rate v. LAMB's first beta."""
     nesterov: bool = False
     """Nesterov's momentum; the paper's is plain."""
     weight_decay: float = 1e-4
     """L2 penalty, added to the gradients."""
     decay: Literal["all", "weights"] = "all"
     """What decays: every parameter, or convolutions and the classifier's matrix only."""
+    clip_norm: float = 0.0
+    """The gradients' norm over all parameters is scaled down to this where it is larger; 0 for never."""
+    accumulate: int = 1
+    """Parts that a batch is computed in, their gradients added up: less memory, and batch norm over each part alone."""
 
     def __post_init__(self) -> None:
         _check(self.learning_rate > 0, "optimizer.learning_rate must be positive", self.learning_rate)
         _check(0 <= self.momentum < 1, "optimizer.momentum must be in [0, 1)", self.momentum)
         _check(self.weight_decay >= 0, "optimizer.weight_decay must not be negative", self.weight_decay)
-        if self.nesterov and self.momentum == 0:
-            raise RecipeError("optimizer.nesterov needs a momentum above 0.")
+        _check(self.clip_norm >= 0, "optimizer.clip_norm must not be negative", self.clip_norm)
+        _check(self.accumulate > 0, "optimizer.accumulate must be positive", self.accumulate)
+        if self.nesterov and (self.momentum == 0 or self.kind != "sgd"):
+            raise RecipeError("optimizer.nesterov needs SGD and a momentum above 0.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +67,19 @@ class ScheduleRecipe:
 
     iterations: int = 64_000
     """Where training stops."""
-    decay: Literal["steps", "linear", "cosine"] = "steps"
-    """How the rate falls: in steps (the paper), or to 0 at the end, linearly or as half a cosine (arXiv 1608.03983)."""
+    decay: Literal["steps", "plateau", "linear", "cosine"] = "steps"
+    """How the rate falls: in steps at the milestones, or when the val error no longer falls (Sec. 3.4); or to 0 at the
+    end, linearly or as half a cosine (arXiv 1608.03983)."""
     milestones: tuple[int, ...] = (32_000, 48_000)
     """Of steps: iterations from which the rate is multiplied by the factor once more."""
     factor: float = 0.1
-    """Of steps: by which each milestone changes the rate."""
+    """Of steps and plateau: by which the rate is multiplied each time."""
+    plateau_evaluations: int = 5
+    """Of plateau: so many evaluations in a row without a better val error, and the rate falls."""
+    plateau_threshold: float = 0.1
+    """Of plateau: points of val error by which an evaluation must beat the best one to count as better."""
+    plateau_drops: int = 3
+    """Of plateau: the rate falls so often at most."""
     warmup_iterations: int = 0
     """Over which the rate rises linearly from 0 first (arXiv 1706.02677)."""
     warmup_rate: float = 0.01
@@ -79,6 +94,9 @@ class ScheduleRecipe:
     def __post_init__(self) -> None:
         _check(self.iterations > 0, "schedule.iterations must be positive", self.iterations)
         _check(self.factor > 0, "schedule.factor must be positive", self.factor)
+        _check(self.plateau_evaluations > 0, "schedule.plateau_evaluations must be positive", self.plateau_evaluations)
+        _check(self.plateau_threshold >= 0, "schedule.plateau_threshold must not be negative", self.plateau_threshold)
+        _check(self.plateau_drops >= 0, "schedule.plateau_drops must not be negative", self.plateau_drops)
         _check(self.warmup_rate > 0, "schedule.warmup_rate must be positive", self.warmup_rate)
         _check(self.warmup_window > 0, "schedule.warmup_window must be positive", self.warmup_window)
         _check(self.warmup_from_depth >= 0, "schedule.warmup_from_depth must not be negative", self.warmup_from_depth)
@@ -98,25 +116,83 @@ class ScheduleRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
-    """Batches, their normalisation and augmentation (Sec. 4.2)."""
+    """Batches, their normalisation and augmentation: of small images (Sec. 4.2) or of photos (Sec. 3.4)."""
 
     batch_size: int = 128
     """Images an iteration."""
     val_images: int = 0
     """Held out of train for validation, the same share of every class; 5,000 in the paper's 45k/5k."""
-    normalization: Literal["per-pixel-mean", "per-channel"] = "per-pixel-mean"
-    """Subtract the mean of every pixel (the paper), or the mean of every channel and divide by its std."""
-    pad: int = 4
-    """Pixels added on every side before the random crop; 0 for no crop."""
-    pad_with: Literal["mean", "black"] = "mean"
-    """What the added pixels are: the mean (zero once normalised), or black."""
+    normalization: Literal["per-pixel-mean", "per-channel", "imagenet"] = "per-pixel-mean"
+    """Subtract the mean of every pixel (the paper), or the mean of every channel and divide by its std; imagenet: the
+    channels' mean and std that everyone uses for ImageNet, so that nothing has to be measured."""
     flip: bool = True
     """Mirror every other image, at random."""
+    images: Literal["small", "photos"] = "small"
+    """small: of one size, all in memory. photos: files of any size, decoded when a batch needs them."""
+    pad: int = 4
+    """Of small images: pixels added on every side before the random crop; 0 for no crop."""
+    pad_with: Literal["mean", "black"] = "mean"
+    """Of small images: what the added pixels are, the mean (zero once normalised) or black."""
+    train_size: int = 224
+    """Of photos: side of the random crop."""
+    test_size: int = 224
+    """Of photos: side of the central crop in tests."""
+    test_resize: int = 256
+    """Of photos: shorter side to which they are resized before that."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """Of photos: of the resizing."""
+    crop: Literal["shorter-side", "area"] = "shorter-side"
+    """Of photos: a crop of the photo resized to a random shorter side (the paper), or of a random share of its area and
+    a random aspect ratio, resized (GoogLeNet, and nearly everyone since)."""
+    shorter_side: tuple[int, int] = (256, 480)
+    """Of photos: least and greatest shorter side."""
+    area: tuple[float, float] = (0.08, 1.0)
+    """Of photos: least and greatest share of the area."""
+    color: Literal["none", "pca", "jitter"] = "none"
+    """Of photos: AlexNet's shifts along the principal components of ImageNet's colours, or random brightness, contrast
+    and saturation."""
+    color_strength: float = 0.1
+    """Of photos: standard deviation of the shifts in units of the components' (the paper: 0.1), or share by which the
+    three are changed at most."""
+    auto_augment: Literal["none", "trivial", "rand"] = "none"
+    """Of photos: TrivialAugment (arXiv 2103.10158), or RandAugment (arXiv 1909.13719)."""
+    rand_operations: int = 2
+    """Of RandAugment: operations an image."""
+    rand_magnitude: int = 7
+    """Of RandAugment: strength, from 0 to 30."""
+    erase: float = 0.0
+    """Of photos: share of them that lose a random rectangle (arXiv 1708.04896)."""
+    repeats: int = 1
+    """Of photos: times that an epoch shows an image, each with its own augmentation; the epoch keeps its length and so
+    shows fewer images (arXiv 1902.05509)."""
 
     def __post_init__(self) -> None:
         _check(self.batch_size > 1, "data.batch_size must be at least 2 (batch norm)", self.batch_size)
         _check(self.val_images >= 0, "data.val_images must not be negative", self.val_images)
         _check(0 <= self.pad <= 64, "data.pad must be between 0 and 64 pixels", self.pad)
+        for name in ("train_size", "test_size", "test_resize"):
+            _check(0 < getattr(self, name) <= 4096, f"data.{name} must be between 1 and 4096", getattr(self, name))
+        _check(self.test_resize >= self.test_size, "data.test_resize must be at least data.test_size", self.test_resize)
+        _check(
+            len(self.shorter_side) == 2 and 0 < self.shorter_side[0] <= self.shorter_side[1] <= 4096,
+            "data.shorter_side must be two numbers of pixels up to 4096, the smaller one first",
+            self.shorter_side,
+        )
+        if self.crop == "shorter-side" and self.images == "photos" and self.shorter_side[0] < self.train_size:
+            raise RecipeError(
+                f"photos with a shorter side of {self.shorter_side[0]} pixels hold no crop of {self.train_size}; "
+                "change data.shorter_side or data.train_size."
+            )
+        _check(
+            len(self.area) == 2 and 0 < self.area[0] <= self.area[1] <= 1,
+            "data.area must be two shares above 0 and up to 1, the smaller one first",
+            self.area,
+        )
+        _check(0 <= self.color_strength <= 1, "data.color_strength must be between 0 and 1", self.color_strength)
+        _check(0 <= self.rand_operations <= 10, "data.rand_operations must be between 0 and 10", self.rand_operations)
+        _check(0 <= self.rand_magnitude <= 30, "data.rand_magnitude must be between 0 and 30", self.rand_magnitude)
+        _check(0 <= self.erase <= 1, "data.erase must be between 0 and 1", self.erase)
+        _check(1 <= self.repeats <= 64, "data.repeats must be between 1 and 64", self.repeats)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +201,33 @@ class RegularizationRecipe:
 
     label_smoothing: float = 0.0
     """Share of each label that is spread evenly over all classes (arXiv 1512.00567)."""
+    mixup: float = 0.0
+    """Alpha of the mixing of pairs of images (arXiv 1710.09412); 0 for none. With cutmix, each takes half the
+    batches."""
+    cutmix: float = 0.0
+    """Alpha of the pasting of one image's rectangle into another (arXiv 1905.04899); 0 for none."""
+    loss: Literal["cross-entropy", "binary-cross-entropy"] = "cross-entropy"
+    """Over all classes at once, or of each class against the rest (arXiv 2110.00476)."""
+    ema_decay: float = 0.0
+    """The weights that a run leaves are an average in which each iteration's weigh so much less than the next one's;
+    0 for no averaging."""
+    ghost_batch: int = 0
+    """Batch norm takes its statistics over so many images instead of the whole batch (arXiv 1705.08741): 32 are those
+    of one of the paper's 8 GPUs. 0 for the whole."""
 
     def __post_init__(self) -> None:
         _check(
             0 <= self.label_smoothing < 1,
             "regularization.label_smoothing must be at least 0 and below 1",
             self.label_smoothing,
+        )
+        _check(0 <= self.mixup <= 100, "regularization.mixup must be between 0 and 100", self.mixup)
+        _check(0 <= self.cutmix <= 100, "regularization.cutmix must be between 0 and 100", self.cutmix)
+        _check(0 <= self.ema_decay < 1, "regularization.ema_decay must be at least 0 and below 1", self.ema_decay)
+        _check(
+            self.ghost_batch == 0 or self.ghost_batch > 1,
+            "regularization.ghost_batch must be 0 or at least 2",
+            self.ghost_batch,
         )
 
 
@@ -149,6 +246,8 @@ class HardwareRecipe:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     """Of convolutions and products; weights, statistics and the loss stay fp32. auto: bf16 where the processor has
     instructions for it. fp16 scales the loss, for GPUs without bf16."""
+    workers: int = -1
+    """Processes that decode photos; 0 to decode in the training process, -1 for one a core."""
     memory: str = ""
     """Limit for the whole process, as in 2GiB (on a GPU, for its memory): blocks are computed again for the gradients
     where it is needed, which changes the time and not the weights. Empty for none."""
@@ -159,6 +258,7 @@ class HardwareRecipe:
                 parse_memory(self.memory)
             except ReslabError as error:
                 raise RecipeError(f"hardware.memory: {error}") from None
+        _check(-1 <= self.workers <= 256, "hardware.workers must be between -1 and 256", self.workers)
         _check(0 <= self.threads <= 1024, "hardware.threads must be between 0 and 1024", self.threads)
 
 
@@ -198,10 +298,19 @@ class Recipe:
     hardware: HardwareRecipe = field(default_factory=HardwareRecipe)
     monitoring: MonitoringRecipe = field(default_factory=MonitoringRecipe)
 
+    def __post_init__(self) -> None:
+        parts, batch_size = self.optimizer.accumulate, self.data.batch_size
+        if batch_size % parts or (parts > 1 and batch_size // parts < 2):
+            raise RecipeError(
+                f"data.batch_size {batch_size} cannot be computed in optimizer.accumulate = {parts} equal parts of two "
+                "images or more."
+            )
+
     def rescaled(self, iterations: int) -> "Recipe":
         """The same recipe with its whole schedule stretched or shrunk to a number of iterations.
 
-        Milestones and warm-up keep their share of the whole; intervals of monitoring keep it where they shrink.
+        Milestones, warm-up and averaging keep their share of the whole; intervals of monitoring keep it where they
+        shrink.
         """
         _check(iterations > 0, "the number of iterations must be positive", iterations)
         old = self.schedule
@@ -219,12 +328,18 @@ class Recipe:
             milestones=tuple(sorted({item for item in milestones if 0 < item < iterations})),
             warmup_iterations=old.warmup_iterations * iterations // old.iterations,
         )
-        return replace(self, schedule=schedule, monitoring=monitoring)
+        decay = self.regularization.ema_decay
+        regularization = replace(
+            self.regularization, ema_decay=decay ** (old.iterations / iterations) if decay else 0.0
+        )
+        return replace(self, schedule=schedule, regularization=regularization, monitoring=monitoring)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values."""
         values = asdict(self)
-        values["schedule"]["milestones"] = list(self.schedule.milestones)
+        for table in values.values():
+            if isinstance(table, dict):
+                table.update({name: list(value) for name, value in table.items() if isinstance(value, tuple)})
         return values
 
 

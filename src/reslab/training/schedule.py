@@ -8,19 +8,20 @@ from typing import Any
 
 from reslab.training.recipe import Recipe
 
-__all__ = ["LAST_SHARE", "WarmUp", "learning_rate"]
+__all__ = ["LAST_SHARE", "Plateau", "WarmUp", "learning_rate"]
 
 # "The training error at the end" is the mean over this share of the iterations: an epoch or close to it in the recipes.
 LAST_SHARE = 0.05
 
 
-def learning_rate(recipe: Recipe, iteration: int, warming_up: bool = False) -> float:
+def learning_rate(recipe: Recipe, iteration: int, warming_up: bool = False, drops: int = 0) -> float:
     """The rate of an iteration, from 0: the paper's "divide it by 10 at 32k" changes iteration 32,000.
 
     Args:
         recipe: with optimizer and schedule.
         iteration: from 0.
         warming_up: whether the warm-up still goes on.
+        drops: how often the val error has stopped falling, as `Plateau` counts it.
     """
     if warming_up:
         return recipe.schedule.warmup_rate
@@ -29,6 +30,8 @@ def learning_rate(recipe: Recipe, iteration: int, warming_up: bool = False) -> f
         return highest * (iteration + 1) / schedule.warmup_iterations
     if schedule.decay == "steps":
         return highest * schedule.factor ** bisect_right(schedule.milestones, iteration)
+    if schedule.decay == "plateau":
+        return highest * schedule.factor**drops
     done = (iteration - schedule.warmup_iterations) / (schedule.iterations - schedule.warmup_iterations)
     return highest * ((1 - done) if schedule.decay == "linear" else (1 + cos(pi * done)) / 2)
 
@@ -71,3 +74,36 @@ class WarmUp:
         """Restores it."""
         self.active, self.ended_at = state["active"], state["ended_at"]
         self._recent.extend(state["recent"])
+
+
+@dataclass
+class Plateau:
+    """How often the rate has fallen because the val error no longer did (Sec. 3.4: "when the error plateaus").
+
+    Args:
+        recipe: with the rule, which is torch's ReduceLROnPlateau with an absolute threshold: the best error counts
+            from the start of training, and after a drop the evaluations are counted anew.
+    """
+
+    recipe: Recipe
+    drops: int = field(init=False, default=0)
+    best: float | None = field(init=False, default=None)
+    num_worse: int = field(init=False, default=0)
+
+    def observe(self, val_error: float) -> None:
+        """Notes an evaluation, in %; the rate may fall."""
+        schedule = self.recipe.schedule
+        if self.best is None or val_error < self.best - schedule.plateau_threshold:
+            self.best, self.num_worse = val_error, 0
+            return
+        self.num_worse += 1
+        if self.num_worse >= schedule.plateau_evaluations and self.drops < schedule.plateau_drops:
+            self.drops, self.num_worse = self.drops + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold."""
+        return {"drops": self.drops, "best": self.best, "num_worse": self.num_worse}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores it."""
+        self.drops, self.best, self.num_worse = state["drops"], state["best"], state["num_worse"]

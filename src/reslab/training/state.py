@@ -4,14 +4,15 @@ import hashlib
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from reslab.errors import DivergenceError
 from reslab.models.features import FeatureNetwork
-from reslab.training.schedule import WarmUp
+from reslab.training.schedule import Plateau, WarmUp
 
 __all__ = ["Meter", "TrainingState", "step_seed"]
 
@@ -101,6 +102,8 @@ class TrainingState:
         warmup: whether the warm-up goes on.
         meter: figures since the last row.
         scaler: of the loss, in fp16; elsewhere it does nothing.
+        plateau: how often the rate has fallen with the val error.
+        average: of the weights and statistics over the iterations; None where the recipe asks for none.
         iteration: that comes next, from 0.
         best_val_error: in %; None before the first validation.
         seconds: of training so far, without evaluations, over all parts of the run.
@@ -111,9 +114,18 @@ class TrainingState:
     warmup: WarmUp
     meter: Meter
     scaler: torch.amp.GradScaler
+    plateau: Plateau
+    average: AveragedModel | None = None
     iteration: int = 0
     best_val_error: float | None = None
     seconds: float = 0.0
+
+    @property
+    def result(self) -> FeatureNetwork:
+        """What is evaluated and kept: the average where there is one, the network elsewhere."""
+        if self.average is None:
+            return self.model
+        return cast(FeatureNetwork, self.average.module)
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values.
@@ -131,17 +143,27 @@ class TrainingState:
             "warmup": self.warmup.state_dict(),
             "meter": self.meter.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "plateau": self.plateau.state_dict(),
+            "average": self.average.state_dict() if self.average else {},
             "best_val_error": self.best_val_error,
             "seconds": self.seconds,
         }
 
+    def load_weights(self, state: dict[str, Any]) -> None:
+        """Restores the network and its average alone."""
+        self.model.load_state_dict(state["model"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores it."""
-        self.model.load_state_dict(state["model"])
+        self.load_weights(state)
         self.optimizer.load_state_dict(state["optimizer"])
         self.warmup.load_state_dict(state["warmup"])
         self.meter.load_state_dict(state["meter"])
         self.scaler.load_state_dict(state.get("scaler", {}))
+        if "plateau" in state:  # checkpoints of earlier versions have none
+            self.plateau.load_state_dict(state["plateau"])
         self.iteration = state["iteration"]
         self.best_val_error = state["best_val_error"]
         self.seconds = state["seconds"]

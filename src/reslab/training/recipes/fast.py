@@ -14,10 +14,10 @@ What differs from `cifar-paper`, and why:
 
 16.6 epochs of 60,000 images: a quarter of an hour on two cores with such instructions.
 
-All of it was chosen on 10,000 images held out of train, in runs of 2,112 iterations on the other 50,000, one each, so that
-differences of a quarter of a point are noise. Val error, in %: 7.1 with mirror images; 6.55 without, 6.8 with shifts of 1
-pixel only, and then 6.4 with labels smoothed and 6.8 at twice the rate. At equal multiply-adds wider nets with fewer
-blocks were behind: 8.5 with two blocks a stage of 32 to 128 channels, 7.9 with one.
+All of it was chosen on 10,000 images held out of train, in runs of 2,112 iterations on the other 50,000, one each, so
+that differences of a quarter of a point are noise. Val error, in %: 7.1 with mirror images; 6.55 without, 6.8 with
+shifts of 1 pixel only, and then 6.4 with labels smoothed and 6.8 at twice the rate. At equal multiply-adds wider nets
+with fewer blocks were behind: 8.5 with two blocks a stage of 32 to 128 channels, 7.9 with one.
 """
 
 from reslab.training.recipe import (

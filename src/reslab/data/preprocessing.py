@@ -1,4 +1,4 @@
-"""How an image becomes a network's input: channels, size and crop, which exported files carry with them."""
+"""How a decoded image becomes a network's input in a test: its size and crop, which exported files carry with them."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from reslab.data.dataset import Images
+from reslab.data.decoding import in_mode
 from reslab.errors import DataError
 
 __all__ = ["LARGEST_SIDE", "PHOTO_CROP_SHARE", "Interpolation", "Preprocessing"]
@@ -88,11 +89,7 @@ class Preprocessing:
         Raises:
             DataError: the image has more than 8 bits a channel.
         """
-        if image.mode.startswith(("I", "F")):
-            raise DataError("it has more than 8 bits a channel; convert it to 8 bits.")
-        mode = "RGB" if self.channels == 3 else "L"
-        if image.mode != mode:
-            image = image.convert(mode)
+        image = in_mode(image, self.channels)
         if image.size != (self.width, self.height) or self.resize != min(self.height, self.width):
             image = self._scaled(image)
         return np.asarray(image).reshape(self.shape)

@@ -1,0 +1,235 @@
+"""What is wrong with a folder of image files: found by reading every one of them."""
+
+import hashlib
+import io
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from PIL import Image
+
+from reslab.data.dataset import Role
+from reslab.data.decoding import LARGEST_IMAGE, decode_image
+from reslab.data.listing import IMAGE_SUFFIXES
+from reslab.environment import available_cores
+from reslab.errors import DataError
+from reslab.files.atomic import write_json
+
+__all__ = ["PROBLEMS", "CheckReport", "Finding", "Problem", "check_folder", "quarantine"]
+
+Problem = Literal["unreadable", "truncated", "too-large", "duplicate", "wrong-extension", "no-image", "empty-class"]
+
+PROBLEMS: dict[Problem, str] = {
+    "unreadable": "cannot be decoded",
+    "truncated": "ends before the image does",
+    "too-large": f"has more than {LARGEST_IMAGE:,} pixels",
+    "duplicate": "has the same bytes as another image",
+    "wrong-extension": "is of another format than its name says; it is decoded all the same",
+    "no-image": "has no image's extension, and is passed over",
+    "empty-class": "is a class folder without images",
+}
+
+UNUSABLE: tuple[Problem, ...] = ("unreadable", "truncated", "too-large")
+"""What training would stop at, and a quarantine takes away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is wrong.
+
+    Args:
+        path: below the folder.
+        problem: what kind of thing.
+        detail: in words; of a duplicate, the other file's path.
+    """
+
+    path: str
+    problem: Problem
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """What `check_folder` found.
+
+    Args:
+        num_images: that were read, by role; the role is empty where the folder has none.
+        num_classes: class folders, of the role that has most.
+        sizes: smallest and largest width and height, in pixels.
+        kinds: how many images are grey, CMYK, with a palette, turned by their camera, by format.
+        findings: in the order of their paths.
+    """
+
+    num_images: dict[str, int]
+    num_classes: int
+    sizes: tuple[tuple[int, int], tuple[int, int]]
+    kinds: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "num_images": self.num_images,
+            "num_classes": self.num_classes,
+            "smallest": list(self.sizes[0]),
+            "largest": list(self.sizes[1]),
+            "kinds": self.kinds,
+            "problems": {problem: sum(finding.problem == problem for finding in self.findings) for problem in PROBLEMS},
+            "findings": [vars(finding) for finding in self.findings],
+        }
+
+
+@dataclass(frozen=True)
+class _Seen:
+    path: str
+    digest: str = ""
+    size: tuple[int, int] = (0, 0)
+    kinds: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def check_folder(folder: Path, *, advance: Callable[[int, int], object] | None = None) -> CheckReport:
+    """Reads and decodes every image below a folder of class folders, or of train/, val/ and test/ that hold them.
+
+    Args:
+        folder: to be checked; nothing in it is changed.
+        advance: told of the number of images done and of all, from time to time.
+
+    Raises:
+        DataError: there is no such folder, or it has no class folders.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}.")
+    roles = [role for role in get_args(Role) if (folder / role).is_dir()] or [""]
+    findings: list[Finding] = []
+    num_images: dict[str, int] = {}
+    num_classes = 0
+    images: list[str] = []
+    for role in roles:
+        classes = sorted(
+            entry.name for entry in os.scandir(folder / role) if entry.is_dir() and not entry.name.startswith(".")
+        )
+        num_classes = max(num_classes, len(classes))
+        start = len(images)
+        for name in classes:
+            found, others = _files(folder, os.path.join(role, name))
+            images += found
+            findings += [Finding(path=path, problem="no-image") for path in others]
+            if not found:
+                findings.append(Finding(path=os.path.join(role, name), problem="empty-class"))
+        num_images[role] = len(images) - start
+    if not num_classes:
+        raise DataError(f"{folder} has no class folders; put the images of each class into a folder of its own.")
+    seen = list(_all_seen(folder, images, advance))
+    findings += [finding for image in seen for finding in image.findings]
+    findings += _duplicates(seen)
+    sizes = [image.size for image in seen if min(image.size) > 0] or [(0, 0)]
+    kinds: dict[str, int] = defaultdict(int)
+    for image in seen:
+        for kind in image.kinds:
+            kinds[kind] += 1
+    return CheckReport(
+        num_images=num_images,
+        num_classes=num_classes,
+        sizes=(
+            (min(width for width, _ in sizes), min(height for _, height in sizes)),
+            (max(width for width, _ in sizes), max(height for _, height in sizes)),
+        ),
+        kinds=dict(sorted(kinds.items())),
+        findings=tuple(sorted(findings, key=lambda finding: (finding.path, finding.problem))),
+    )
+
+
+def quarantine(folder: Path, report: CheckReport, into: Path) -> list[str]:
+    """Moves the images that cannot be used out of a folder, and writes `quarantine.json`, which says why.
+
+    Args:
+        folder: that was checked.
+        report: what was found.
+        into: another folder on any file system; the images keep their paths below it.
+
+    Returns:
+        The paths that were moved.
+
+    Raises:
+        DataError: the quarantine lies in the folder, or has one of the files already.
+    """
+    if into.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"the quarantine {into} lies in {folder} itself, and would be read with it; choose another.")
+    unusable = [finding for finding in report.findings if finding.problem in UNUSABLE]
+    for finding in unusable:
+        if (into / finding.path).exists():
+            raise DataError(f"{into / finding.path} is there already; choose another quarantine.")
+    if unusable:
+        into.mkdir(parents=True, exist_ok=True)
+        write_json(into / "quarantine.json", {"from": str(folder), "findings": [vars(item) for item in unusable]})
+    for finding in unusable:
+        (into / finding.path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(folder / finding.path, into / finding.path)
+    return [finding.path for finding in unusable]
+
+
+def _files(folder: Path, below: str) -> tuple[list[str], list[str]]:
+    """Images and other files of a class, as paths below the folder."""
+    images: list[str] = []
+    others: list[str] = []
+    for parent, _, names in sorted(os.walk(folder / below)):
+        for name in sorted(names):
+            path = os.path.relpath(os.path.join(parent, name), folder)
+            (images if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES else others).append(path)
+    return images, others
+
+
+def _all_seen(folder: Path, images: list[str], advance: Callable[[int, int], object] | None) -> Iterator[_Seen]:
+    with ThreadPoolExecutor(available_cores(), "decoding") as pool:
+        for done, image in enumerate(pool.map(lambda path: _look(folder, path), images, chunksize=1), start=1):
+            if advance and (done % 20 == 0 or done == len(images)):
+                advance(done, len(images))
+            yield image
+
+
+def _look(folder: Path, path: str) -> _Seen:
+    """Reads one image; whatever is wrong with it ends up in a finding."""
+    try:
+        if not (folder / path).is_file():
+            return _Seen(path, findings=(Finding(path=path, problem="unreadable", detail="it is not a regular file"),))
+        data = (folder / path).read_bytes()
+    except OSError as error:
+        return _Seen(path, findings=(Finding(path=path, problem="unreadable", detail=str(error.strerror)),))
+    findings: list[Finding] = []
+    size, kinds = (0, 0), []
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            size, kinds = image.size, [image.format or "other"]
+            if image.mode not in ("RGB",):
+                kinds.append({"L": "grey", "1": "grey", "P": "palette"}.get(image.mode, image.mode))
+            if image.getexif().get(0x0112, 1) in range(2, 9):
+                kinds.append("turned by the camera")
+            expected = Image.registered_extensions().get(os.path.splitext(path)[1].lower())
+            # MPO is what phones write as .jpg: a JPEG with more of them behind it.
+            if expected not in (image.format, None) and (expected, image.format) != ("JPEG", "MPO"):
+                findings.append(Finding(path=path, problem="wrong-extension", detail=f"it is {image.format}"))
+    except Exception:  # said below
+        pass
+    try:
+        decode_image(data, 3)
+    except DataError as error:
+        text = str(error)
+        problem: Problem = "too-large" if "pixels" in text else "truncated" if "truncated" in text else "unreadable"
+        findings = [Finding(path=path, problem=problem, detail=text.rstrip("."))]
+    return _Seen(path, hashlib.sha256(data).hexdigest(), size, tuple(kinds), tuple(findings))
+
+
+def _duplicates(seen: list[_Seen]) -> Iterator[Finding]:
+    first: dict[str, str] = {}
+    for image in seen:
+        if not image.digest:
+            continue
+        other = first.setdefault(image.digest, image.path)
+        if other != image.path:
+            yield Finding(path=image.path, problem="duplicate", detail=other)

@@ -1,0 +1,104 @@
+"""Which image files a folder of class folders has, in torchvision's order."""
+
+import os
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from reslab.data.dataset import Labels, Role
+from reslab.errors import DataError
+
+__all__ = ["IMAGE_SUFFIXES", "Listing", "list_folder"]
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The image files of a folder.
+
+    Args:
+        name: the folder's own.
+        classes: the class folders' names, sorted.
+        files: of each role, of each class, the paths.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    files: Mapping[Role, Sequence[Sequence[str]]]
+
+    def labels(self, role: Role) -> Labels:
+        """(N,) class indices of a role's files, one class after the other."""
+        counts = [len(files) for files in self.files[role]]
+        return np.repeat(np.arange(len(counts)), counts).astype(np.int64)
+
+
+def list_folder(folder: Path, only: Role | None = None) -> Listing:
+    """Lists a folder of class folders, or one with train/ and, where they exist, val/ and test/ that hold them.
+
+    Classes are the folders' names in sorted order, and files stand as in torchvision's ImageFolder; links to folders
+    are followed, except below the class folders, where they may lead in circles.
+
+    Args:
+        folder: to be listed.
+        only: leave out all other roles, if this one exists.
+
+    Raises:
+        DataError: a class is empty, or the splits have different classes; the message names the file or folder.
+    """
+    roles: dict[Role, Path] = {role: folder / role for role in get_args(Role) if (folder / role).is_dir()}
+    if roles and (others := sorted(set(_subfolders(folder)) - set(roles))):
+        raise DataError(
+            f"{folder} has both {'/, '.join(roles)}/ and other folders ({others[0]}/); keep one or the other."
+        )
+    listings = {role: _list_classes(path) for role, path in (roles or {"train": folder}).items()}
+    first_role, first = next(iter(listings.items()))
+    for role, listing in listings.items():
+        _check_same_classes(folder / first_role, tuple(first), folder / role, tuple(listing))
+    if only in listings:
+        listings = {only: listings[only]}
+    files = {role: tuple(listing.values()) for role, listing in listings.items()}
+    return Listing(folder.resolve().name, tuple(first), files)
+
+
+def _subfolders(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"cannot read the folder {folder}: {error.strerror}.") from None
+
+
+def _list_classes(folder: Path) -> dict[str, list[str]]:
+    classes = {name: list(_image_files(folder / name)) for name in _subfolders(folder)}
+    if not classes:
+        raise DataError(f"{folder} has no class folders; put the images of each class into a folder of its own.")
+    for name, files in classes.items():
+        if not files:
+            raise DataError(f"the class folder {folder / name} has no images; add some, or remove it.")
+    return classes
+
+
+def _image_files(folder: Path) -> Iterator[str]:
+    for parent, _, files in sorted(os.walk(folder)):
+        yield from (os.path.join(parent, name) for name in sorted(files) if _suffix(name) in IMAGE_SUFFIXES)
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _check_same_classes(folder: Path, classes: tuple[str, ...], other: Path, others: tuple[str, ...]) -> None:
+    ours = [unicodedata.normalize("NFC", name) for name in classes]
+    theirs = [unicodedata.normalize("NFC", name) for name in others]
+    if missing := sorted(set(ours) - set(theirs)):
+        raise DataError(f"{other} lacks the class {missing[0]!r} that {folder} has.")
+    if unknown := sorted(set(theirs) - set(ours)):
+        raise DataError(f"{other} has a class {unknown[0]!r} that {folder} does not have.")
+    if ours != theirs:
+        raise DataError(
+            f"the classes of {folder} and {other} are spelt in different Unicode forms; rename the folders."
+        )

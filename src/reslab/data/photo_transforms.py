@@ -1,0 +1,159 @@
+"""Random crops and changes of photos for training: the paper's (Sec. 3.4), and those that came after it.
+
+What happens to a photo is a function of seed, epoch, its index and its repeat in the epoch alone. Most of it is
+torchvision's transforms, which draw from torch's generator; that one is seeded anew for every photo.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from reslab.data.decoding import decode_rgb
+from reslab.data.preprocessing import Interpolation
+
+__all__ = ["PhotoSample", "PhotoTransform"]
+
+# Principal components of the colours of ImageNet's training images, pixels in [0, 1], and standard deviations along
+# them: AlexNet's method (arXiv 1512.03385 cites it), fb.resnet.torch's numbers. Rows are red, green and blue.
+_COMPONENTS = np.array(
+    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]], dtype=np.float64
+)
+_DEVIATIONS = np.array([0.2175, 0.0188, 0.0045])
+
+_ASPECT_RATIOS = (3 / 4, 4 / 3)
+_ERASED_SHARES, _ERASED_RATIOS = (0.02, 0.33), (0.3, 3.3)  # torchvision's and the paper's
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoSample:
+    """A photo as a batch takes it.
+
+    Args:
+        pixels: (3, S, S) uint8.
+        shift: (3,) float32, added to the channels, in units of [0, 1].
+        erased: top, left, height and width of a rectangle that becomes zero once normalised; zeros for none.
+    """
+
+    pixels: Tensor
+    shift: NDArray[np.float32]
+    erased: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoTransform:
+    """What training does to a photo; the fields are those of `DataRecipe`, which explains them."""
+
+    train_size: int = 224
+    interpolation: Interpolation = "bilinear"
+    crop: Literal["shorter-side", "area"] = "shorter-side"
+    shorter_side: tuple[int, int] = (256, 480)
+    area: tuple[float, float] = (0.08, 1.0)
+    flip: bool = True
+    color: Literal["none", "pca", "jitter"] = "none"
+    color_strength: float = 0.1
+    auto_augment: Literal["none", "trivial", "rand"] = "none"
+    rand_operations: int = 2
+    rand_magnitude: int = 7
+    erase: float = 0.0
+
+    def __call__(self, data: bytes, seed: int, epoch: int, index: int, repeat: int = 0) -> PhotoSample:
+        """Decodes and changes a photo.
+
+        Args:
+            data: an image file's bytes.
+            seed: of the run.
+            epoch: from 0.
+            index: of the photo.
+            repeat: from 0, where an epoch shows a photo several times.
+
+        Raises:
+            DataError: the image cannot be decoded.
+        """
+        image = torch.from_numpy(decode_rgb(data)).permute(2, 0, 1)
+        with _seeded(sample_seed(seed, epoch, index, repeat)):
+            image = self._by_area(image) if self.crop == "area" else self._by_shorter_side(image)
+            if self.flip and torch.rand(()) < 0.5:
+                image = image.flip(-1)
+            for transform in self._transforms():
+                image = transform(image)
+            shift = np.zeros(3, np.float32)
+            if self.color == "pca":
+                along = torch.randn(3, dtype=torch.float64).numpy() * _DEVIATIONS * self.color_strength
+                shift = (_COMPONENTS @ along).astype(np.float32)
+            return PhotoSample(image, shift, self._draw_erased(image))
+
+    def _by_shorter_side(self, image: Tensor) -> Tensor:
+        """A random crop of the photo resized to a random shorter side; only the crop is computed."""
+        height, width = image.shape[-2:]
+        low, high = self.shorter_side
+        side = int(torch.randint(low, high + 1, ()))
+        # Rounded down, as torchvision resizes.
+        full_height = max(side, side * height // width) if height > width else side
+        full_width = side if height > width else max(side, side * width // height)
+        top = int(torch.randint(0, full_height - self.train_size + 1, ()))
+        left = int(torch.randint(0, full_width - self.train_size + 1, ()))
+        y, x = height / full_height, width / full_width
+        box = (left * x, top * y, (left + self.train_size) * x, (top + self.train_size) * y)
+        # Pillow can compute a part of a resized image, filters reaching beyond it; torch's resizing cannot.
+        whole = Image.fromarray(image.permute(1, 2, 0).numpy())
+        resample = Image.Resampling.BICUBIC if self.interpolation == "bicubic" else Image.Resampling.BILINEAR
+        part = whole.resize((self.train_size, self.train_size), resample, box=box)
+        return torch.from_numpy(np.array(part)).permute(2, 0, 1)
+
+    def _by_area(self, image: Tensor) -> Tensor:
+        from torchvision.transforms import InterpolationMode, RandomResizedCrop
+        from torchvision.transforms.v2.functional import resized_crop
+
+        top, left, height, width = RandomResizedCrop.get_params(image, list(self.area), list(_ASPECT_RATIOS))
+        size = [self.train_size, self.train_size]
+        mode = InterpolationMode(self.interpolation)
+        crop: Tensor = resized_crop(image, top, left, height, width, size, mode, antialias=True)
+        return crop
+
+    def _transforms(self) -> list[Any]:
+        from torchvision.transforms import InterpolationMode, v2
+
+        bilinear = InterpolationMode.BILINEAR  # rotating and shearing tensors knows no bicubic
+        found: list[Any] = []
+        if self.color == "jitter":
+            found.append(v2.ColorJitter(self.color_strength, self.color_strength, self.color_strength))
+        if self.auto_augment == "trivial":
+            found.append(v2.TrivialAugmentWide(interpolation=bilinear))
+        if self.auto_augment == "rand":
+            operations, magnitude = self.rand_operations, self.rand_magnitude
+            found.append(v2.RandAugment(operations, magnitude, interpolation=bilinear))
+        return found
+
+    def _draw_erased(self, image: Tensor) -> tuple[int, int, int, int]:
+        from torchvision.transforms import RandomErasing
+
+        if not self.erase or torch.rand(()) >= self.erase:
+            return 0, 0, 0, 0
+        top, left, height, width, _ = RandomErasing.get_params(image, _ERASED_SHARES, _ERASED_RATIOS, [0.0])
+        # Where torchvision finds no rectangle in ten tries, it gives the whole image, and erases nothing.
+        return (0, 0, 0, 0) if (height, width) == tuple(image.shape[-2:]) else (top, left, height, width)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """torch's generator of the CPU, seeded for a while; `torch.manual_seed` does more, and takes half a millisecond."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def sample_seed(seed: int, epoch: int, index: int, repeat: int) -> int:
+    """Seed of what happens to a photo: a hash, so that neither a resume nor the number of workers changes it."""
+    digest = hashlib.sha256(f"photo {seed} {epoch} {index} {repeat}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1

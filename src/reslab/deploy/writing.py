@@ -1,0 +1,62 @@
+"""Deployed files as they are written: under another name until they are whole."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from reslab.deploy.engines import quiet_import
+from reslab.deploy.runtime import BIN_DIGEST
+from reslab.deploy.tracing import ExportError
+from reslab.files.atomic import atomic_path
+from reslab.files.hashing import file_digest
+
+__all__ = ["checked_path", "save_openvino", "writing", "writing_openvino"]
+
+
+def checked_path(path: Path | str, suffix: str) -> Path:
+    """The path, unless it is a folder's or has another suffix.
+
+    Raises:
+        ExportError: it is, or has.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ExportError(f"{path} is a folder; give the name of a file that ends in {suffix}.")
+    if path.suffix != suffix:
+        raise ExportError(f"the file's name must end in {suffix}, and {path.name!r} does not.")
+    return path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary path that becomes `path` if nothing goes wrong."""
+    try:
+        with atomic_path(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error.strerror or error}.") from None
+
+
+@contextmanager
+def writing_openvino(path: Path) -> Iterator[Path]:
+    """A temporary .xml that becomes `path`, and its .bin the one beside it, if nothing goes wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / "model.xml"  # OpenVINO insists on the suffix
+        yield temporary
+        for suffix in (".bin", ".xml"):
+            with writing(path.with_suffix(suffix)) as target:
+                shutil.copyfile(temporary.with_suffix(suffix), target)
+
+
+def save_openvino(content: Any, path: Path, metadata: Mapping[str, str]) -> None:
+    """Serialises OpenVINO's model to an .xml and the .bin beside it, with metadata and the .bin's digest among it."""
+    openvino = quiet_import("openvino")
+    for key, text in metadata.items():
+        content.set_rt_info(text, key.split(".", 1))
+    openvino.serialize(content, path)
+    # Again, since the digest is known only now; the weights come out the same.
+    content.set_rt_info(file_digest(path.with_suffix(".bin")), BIN_DIGEST.split(".", 1))
+    openvino.serialize(content, path)

@@ -1,0 +1,138 @@
+"""What a recipe makes of data: loaded, normalised and cut into batches."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from reslab.console import progress_bar
+from reslab.data import NAMED_DATA, ImageData, absolute_spec, load_data
+from reslab.data.batches import TrainingBatches
+from reslab.data.dataset import Images, Samples, Split
+from reslab.data.normalization import Normalization
+from reslab.data.photo_batches import PhotoBatches
+from reslab.data.photo_transforms import PhotoTransform
+from reslab.data.photos import PhotoData, PhotoSplit, load_photos
+from reslab.data.preprocessing import Preprocessing
+from reslab.environment import available_cores
+from reslab.errors import CheckpointError, RecipeError
+from reslab.files.atomic import atomic_path
+from reslab.models.weights import NORMALIZATION_NAME
+from reslab.runs import Run
+from reslab.training.recipe import DataRecipe, Recipe
+
+__all__ = ["AnyData", "Batches", "data_spec", "load_inputs", "make_batches", "measured_normalization"]
+
+AnyData: TypeAlias = ImageData | PhotoData
+
+_READ_AT_ONCE = 64  # photos, while a mean is measured
+
+
+class Batches(Protocol):
+    """Batches of training images by iteration."""
+
+    def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """Images (B, C, H, W) float32 and labels (B,) int64 of an iteration, from 0."""
+
+    def close(self) -> None:
+        """Ends the processes that prepare batches, where there are any."""
+
+
+def load_inputs(data: str | Path | AnyData, recipe: DataRecipe, data_dir: Path | None, progress: bool) -> AnyData:
+    """The data that a recipe trains on, small images in memory or photos in their files.
+
+    Raises:
+        RecipeError: a recipe for photos got small images.
+        DataError: there is no such data, or it is damaged.
+    """
+    if recipe.images == "small":
+        if isinstance(data, PhotoData):
+            raise RecipeError('photos need a recipe with data.images = "photos", such as imagenet-90.')
+        images: AnyData = data if isinstance(data, ImageData) else load_data(data, data_dir=data_dir, progress=progress)
+    elif isinstance(data, ImageData) or str(data) in NAMED_DATA:
+        name = data.name if isinstance(data, ImageData) else data
+        raise RecipeError(f"the recipe is for photos, and {name} has small images; give a folder, or another recipe.")
+    else:
+        images = data if isinstance(data, PhotoData) else load_photos(data, test_view(recipe), data_dir=data_dir)
+    return images.hold_out(recipe.val_images)
+
+
+def test_view(recipe: DataRecipe) -> Preprocessing:
+    """How photos are seen in tests."""
+    size = recipe.test_size
+    return Preprocessing(
+        height=size, width=size, channels=3, resize=recipe.test_resize, interpolation=recipe.interpolation
+    )
+
+
+def data_spec(data: str | Path | AnyData) -> str:
+    """By which data is found again."""
+    return data.name if isinstance(data, ImageData | PhotoData) else absolute_spec(data)
+
+
+def measured_normalization(run: Run, split: Samples, recipe: DataRecipe, progress: bool) -> Normalization:
+    """The normalisation of training images; of photos it is measured once a run, on their test views, and kept.
+
+    Raises:
+        CheckpointError: the run's file of it is damaged.
+    """
+    if isinstance(split, Split):
+        return Normalization.measure(split.images, recipe.normalization)
+    path = run.folder / NORMALIZATION_NAME
+    if recipe.normalization == "imagenet":
+        return Normalization.imagenet()
+    if not path.exists():
+        measured = Normalization.measure(read_all(split, progress), recipe.normalization)
+        with atomic_path(path) as temporary:
+            save_file({"mean": measured.mean, "std": measured.std}, temporary)
+    try:
+        tensors = load_file(path)
+        return Normalization(tensors["mean"], tensors["std"])
+    except (OSError, SafetensorError, KeyError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); remove it, and it is measured again.") from None
+
+
+def read_all(split: Samples, progress: bool) -> Iterator[Images]:
+    """A split's test views, some at a time."""
+    with progress_bar(enabled=progress) as bar:
+        task = bar.add_task("Measuring mean and std", total=len(split))
+        for start in range(0, len(split), _READ_AT_ONCE):
+            yield split.read(start, start + _READ_AT_ONCE)
+            bar.advance(task, _READ_AT_ONCE)
+
+
+def make_batches(
+    recipe: Recipe, split: Samples, normalization: Normalization, seed: int, device: torch.device
+) -> Batches:
+    """The recipe's batches of a training split."""
+    data = recipe.data
+    if isinstance(split, Split):
+        return TrainingBatches(
+            split,
+            normalization,
+            batch_size=data.batch_size,
+            seed=seed,
+            pad=data.pad,
+            pad_with=data.pad_with,
+            flip=data.flip,
+            device=None if device.type == "cpu" else device,
+        )
+    assert isinstance(split, PhotoSplit)
+    transform = PhotoTransform(**{item.name: getattr(data, item.name) for item in fields(PhotoTransform)})
+    workers = recipe.hardware.workers
+    return PhotoBatches(
+        split,
+        normalization,
+        transform,
+        batch_size=data.batch_size,
+        seed=seed,
+        num_batches=recipe.schedule.iterations,
+        repeats=data.repeats,
+        workers=available_cores() if workers < 0 else workers,
+        device=device,
+    )

@@ -1,0 +1,25 @@
+"""ImageNet in 90 epochs, as fb.resnet.torch and torchvision's first weights (V1) were trained.
+
+    reslab train resnet50 --data imagenet/ --recipe imagenet-90
+
+Random crops of 8 to 100 % of the area, mirror images, everyone's mean and std; SGD with momentum 0.9, weight decay 1e-4
+on every parameter, batches of 256, the rate 0.1 divided by 10 after 30 and 60 epochs. torchvision's references/
+classification without options; fb.resnet.torch has colour jitter and lighting too (`--data.color jitter
+--data.color-strength 0.4` and `--data.color pca` are one or the other).
+
+Expected, published for torchvision's V1, top-1 error of one central crop: ResNet-18 30.24, ResNet-34 26.69, ResNet-50
+23.87, ResNet-101 22.63, ResNet-152 21.69. Cost: 115 million images.
+"""
+
+from reslab.training.recipe import DataRecipe, MonitoringRecipe, Recipe, ScheduleRecipe
+
+EPOCH = 1_281_167 / 256
+
+RECIPE = Recipe(
+    name="imagenet-90",
+    schedule=ScheduleRecipe(
+        iterations=round(90 * EPOCH), milestones=(round(30 * EPOCH), round(60 * EPOCH)), warmup_from_depth=0
+    ),
+    data=DataRecipe(batch_size=256, images="photos", crop="area", normalization="imagenet"),
+    monitoring=MonitoringRecipe(eval_every=round(EPOCH)),
+)

@@ -1,0 +1,156 @@
+"""Training on photographs: every ImageNet recipe from end to end, killed and resumed, with and without workers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from reslab import train
+from reslab.data.normalization import Normalization
+from reslab.data.photos import load_photos
+from reslab.data.preprocessing import Preprocessing
+from reslab.errors import DataError, RecipeError
+from reslab.evaluation import evaluate
+from reslab.evaluation.trained import load_trained
+from reslab.training.recipe import HardwareRecipe, Recipe, load_recipe
+
+RECIPES = ("imagenet-paper", "imagenet-90", "imagenet-v2", "imagenet-a1", "imagenet-a2", "imagenet-a3")
+SMALL = "resnet18[widths=8-16-16-32]"
+
+
+def small(name: str, workers: int = 0, iterations: int = 6) -> Recipe:
+    """A recipe at 32 pixels, in batches of 8."""
+    recipe = load_recipe(name).rescaled(iterations)
+    return replace(
+        recipe,
+        optimizer=replace(recipe.optimizer, accumulate=min(2, recipe.optimizer.accumulate)),
+        data=replace(recipe.data, batch_size=8, train_size=32, test_size=32, test_resize=36),
+        hardware=HardwareRecipe(device="cpu", threads=1, workers=workers),
+        monitoring=replace(recipe.monitoring, eval_every=3, checkpoint_every=2, log_every=1),
+    )
+
+
+@pytest.fixture
+def some_photos(photos: Path, tmp_path: Path) -> Path:
+    """Twelve classes of one photograph, in train/ and val/."""
+    for role in ("train", "val"):
+        (tmp_path / "some" / role).mkdir(parents=True)
+        for folder in sorted((photos / role).iterdir())[:12]:
+            (tmp_path / "some" / role / folder.name).symlink_to(folder.resolve())
+    return tmp_path / "some"
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    return {name: value.numpy().tobytes() for name, value in load_file(folder / "weights.safetensors").items()}
+
+
+def rows(folder: Path) -> list[dict]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "images_per_second"} for line in lines]
+
+
+@pytest.mark.parametrize("name", ["imagenet-paper", "imagenet-a1"])
+def test_stopped_and_resumed_with_workers_it_comes_to_the_same_weights(name, some_photos, tmp_path):
+    train(SMALL, some_photos, recipe=small(name), run_dir=tmp_path / "whole")
+    for stop in ("1", "4"):
+        stopped = train(
+            SMALL, some_photos, recipe=small(name), run_dir=tmp_path / "parts", resume=True, stop_after=stop
+        )
+        assert stopped.iteration == int(stop)
+    done = train(SMALL, some_photos, recipe=small(name), run_dir=tmp_path / "parts", resume=True)
+    workers = train(SMALL, some_photos, recipe=small(name, workers=2), run_dir=tmp_path / "workers")
+    for folder in ("parts", "workers"):
+        assert weights(tmp_path / "whole") == weights(tmp_path / folder)
+        assert rows(tmp_path / "whole") == rows(tmp_path / folder)
+    assert done.result["num_val_images"] == done.result["num_train_clean_images"] == 12
+    assert workers.run.finished
+
+
+def test_the_card_says_how_photos_are_seen_and_the_errors_are_those_of_evaluate(some_photos, tmp_path):
+    done = train(SMALL, some_photos, recipe=small("imagenet-v2"), run_dir=tmp_path / "run")
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    view = Preprocessing(**card["preprocessing"])
+    assert (view.height, view.resize, view.interpolation) == (32, 36, "bilinear")
+    trained = load_trained(tmp_path / "run")
+    val = load_photos(some_photos, view).split("val")
+    assert evaluate(trained.model, val, trained.normalization).top1_error == done.result["val_error"]
+    # The weights are the average, not the last iteration's.
+    last = torch.load(sorted((tmp_path / "run" / "checkpoints").glob("iteration-*"))[-1], weights_only=True)
+    assert not torch.equal(last["model"]["conv1.weight"], trained.model.conv1.weight)
+    assert torch.equal(last["average"]["module.conv1.weight"], trained.model.conv1.weight)
+
+
+def test_the_mean_of_every_pixel_is_that_of_the_central_crops_and_is_measured_once(some_photos, tmp_path, monkeypatch):
+    recipe = small("imagenet-paper")
+    train(SMALL, some_photos, recipe=recipe, run_dir=tmp_path / "run", stop_after="2")
+    view = Preprocessing(height=32, width=32, channels=3, resize=36)
+    expected = load_photos(some_photos, view).split("train").read(0, 12).astype(float).mean(axis=0) / 255
+    measured = load_file(tmp_path / "run" / "normalization.safetensors")["mean"]
+    np.testing.assert_allclose(measured, expected, atol=1e-6)
+
+    def measured_again(*_: object) -> Normalization:
+        raise AssertionError("it was measured before")
+
+    monkeypatch.setattr(Normalization, "measure", measured_again)
+    train(SMALL, some_photos, recipe=recipe, run_dir=tmp_path / "run", resume=True)
+
+
+def test_what_does_not_fit_together_gets_a_sentence(some_photos, digits, tmp_path):
+    with pytest.raises(RecipeError, match="the recipe is for photos, and digits has small images"):
+        train(SMALL, digits, recipe="imagenet-90", run_dir=tmp_path / "run")
+    with pytest.raises(RecipeError, match="the recipe is for photos, and cifar10 has small images"):
+        train(SMALL, "cifar10", recipe="imagenet-90", run_dir=tmp_path / "run")
+    loaded = load_photos(some_photos, Preprocessing(height=32, width=32, channels=3, resize=36))
+    with pytest.raises(RecipeError, match="photos need a recipe with"):
+        train(SMALL, loaded, recipe="cifar-paper", run_dir=tmp_path / "run")
+    with pytest.raises(DataError, match="use a recipe for photos, as in --recipe imagenet-90"):
+        train(SMALL, some_photos, recipe="cifar-paper", run_dir=tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"schedule\.decay=plateau needs val images"):
+        train(SMALL, some_photos / "train", recipe=small("imagenet-paper"), run_dir=tmp_path / "run")
+
+
+def test_a_photo_damaged_while_training_is_named_and_the_run_can_go_on(some_photos, photos, tmp_path):
+    damaged = some_photos / "train" / "extra"
+    damaged.mkdir()
+    (some_photos / "val" / "extra").symlink_to(damaged)
+    whole = next(photos.glob("val/*/*")).read_bytes()
+    (damaged / "1.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"cannot use the image .*extra/1\.jpg: it cannot be read: image file is trunc"):
+        train(SMALL, some_photos, recipe=small("imagenet-90", workers=2), run_dir=tmp_path / "run")
+
+
+def command(folder: Path, run_dir: Path, recipe: str, workers: int) -> list[str]:
+    # fmt: off
+    return [sys.executable, "-m", "reslab", "train", "resnet18", "--data", str(folder), "--recipe", recipe,
+            "--batch-size", "16", "--train-size", "64", "--iterations", "20", "--workers", str(workers),
+            "--data.test-size", "64", "--data.test-resize", "72", "--hardware.threads", "1", "--quiet",
+            "--checkpoint-every", "3", "--run-dir", str(run_dir), "--resume"]
+    # fmt: on
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_killed_and_resumed_comes_to_bitwise_the_same_weights(name, photos, tmp_path):
+    subprocess.run(command(photos, tmp_path / "whole", name, 0), check=True, timeout=300)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for workers, length in ((2, 4), (0, 9), (2, 14)):
+        with subprocess.Popen(command(photos, tmp_path / "killed", name, workers), env=environment) as process:
+            metrics = tmp_path / "killed" / "metrics.jsonl"
+            while not metrics.exists() or len(metrics.read_text().splitlines()) < length:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+    subprocess.run(command(photos, tmp_path / "killed", name, 0), check=True, timeout=300)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
+    assert rows(tmp_path / "whole") == rows(tmp_path / "killed")
