@@ -53,6 +53,30 @@ def test_shorter_sides_and_corners_are_uniform_and_reach_both_ends():
     assert loose.mean() == pytest.approx(0.5, abs=0.07)
 
 
+@pytest.mark.parametrize("crop", ["area", "shorter-side"])
+def test_large_jpegs_decoded_smaller_give_nearly_the_same_crops(files, crop, monkeypatch):
+    """Photographs enlarged to 1,600 pixels: the same draws, within the tolerance that the recipe's field states."""
+    import reslab.data.photo_transforms as module
+
+    asked = []
+    monkeypatch.setattr(module, "decode_rgb", lambda data, way=1: asked.append(way) or decode_rgb(data, way))
+    settings = {"crop": crop, "train_size": 64, "shorter_side": (64, 96)}
+    for index, data in enumerate(files[:8]):
+        photo = Image.open(io.BytesIO(data)).convert("RGB")
+        stream = io.BytesIO()
+        scale = 1600 / min(photo.size)
+        photo.resize([round(side * scale) for side in photo.size], Image.Resampling.BICUBIC).save(stream, "JPEG")
+        whole = PhotoTransform(**settings)(stream.getvalue(), 0, 0, index).pixels.int()
+        reduced = PhotoTransform(**settings, reduced_decoding=True)(stream.getvalue(), 0, 0, index).pixels.int()
+        assert (whole - reduced).abs().float().mean() < 1.5
+    assert asked[::2] == [1] * 8
+    assert set(asked[1::2]) <= {2, 4, 8}
+    for data in files[:5]:  # nothing is there to be left out
+        small = {**settings, "train_size": 224, "shorter_side": (256, 480)}
+        whole = PhotoTransform(**small)(data, 0, 0, 0).pixels
+        assert torch.equal(whole, PhotoTransform(**small, reduced_decoding=True)(data, 0, 0, 0).pixels)
+
+
 def test_half_are_mirrored(files):
     settings = {"train_size": 64, "shorter_side": (64, 64)}
     square = io.BytesIO()

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from reslab.data.decoding import decode_rgb
+from reslab.data.dataset import Images
+from reslab.data.decoding import Divisor, decode_rgb, jpeg_size
 from reslab.data.preprocessing import Interpolation
 
 __all__ = ["PhotoSample", "PhotoTransform"]
@@ -28,8 +29,11 @@ _COMPONENTS = np.array(
 )
 _DEVIATIONS = np.array([0.2175, 0.0188, 0.0045])
 
+_DIVISORS: tuple[Divisor, ...] = (8, 4, 2)
 _ASPECT_RATIOS = (3 / 4, 4 / 3)
 _ERASED_SHARES, _ERASED_RATIOS = (0.02, 0.33), (0.3, 3.3)  # torchvision's and the paper's
+
+_Window = tuple[float, float, float, float]  # top, left, height, width
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,7 @@ class PhotoTransform:
     rand_operations: int = 2
     rand_magnitude: int = 7
     erase: float = 0.0
+    reduced_decoding: bool = False
 
     def __call__(self, data: bytes, seed: int, epoch: int, index: int, repeat: int = 0) -> PhotoSample:
         """Decodes and changes a photo.
@@ -77,9 +82,14 @@ class PhotoTransform:
         Raises:
             DataError: the image cannot be decoded.
         """
-        image = torch.from_numpy(decode_rgb(data)).permute(2, 0, 1)
+        size = jpeg_size(data) if self.reduced_decoding else None
+        whole = None if size else decode_rgb(data)
+        height, width = whole.shape[:2] if whole is not None else size or (0, 0)
         with _seeded(sample_seed(seed, epoch, index, repeat)):
-            image = self._by_area(image) if self.crop == "area" else self._by_shorter_side(image)
+            window = self._area(height, width) if self.crop == "area" else self._part_of_resized(height, width)
+            if whole is None:
+                whole = decode_rgb(data, self._divisor(window))
+            image = self._cut(whole, window, whole.shape[0] / height, whole.shape[1] / width)
             if self.flip and torch.rand(()) < 0.5:
                 image = image.flip(-1)
             for transform in self._transforms():
@@ -90,9 +100,8 @@ class PhotoTransform:
                 shift = (_COMPONENTS @ along).astype(np.float32)
             return PhotoSample(image, shift, self._draw_erased(image))
 
-    def _by_shorter_side(self, image: Tensor) -> Tensor:
-        """A random crop of the photo resized to a random shorter side; only the crop is computed."""
-        height, width = image.shape[-2:]
+    def _part_of_resized(self, height: int, width: int) -> _Window:
+        """The part of a photo that is a random crop once the photo is resized to a random shorter side."""
         low, high = self.shorter_side
         side = int(torch.randint(low, high + 1, ()))
         # Rounded down, as torchvision resizes.
@@ -101,21 +110,44 @@ class PhotoTransform:
         top = int(torch.randint(0, full_height - self.train_size + 1, ()))
         left = int(torch.randint(0, full_width - self.train_size + 1, ()))
         y, x = height / full_height, width / full_width
-        box = (left * x, top * y, (left + self.train_size) * x, (top + self.train_size) * y)
-        # Pillow can compute a part of a resized image, filters reaching beyond it; torch's resizing cannot.
-        whole = Image.fromarray(image.permute(1, 2, 0).numpy())
-        resample = Image.Resampling.BICUBIC if self.interpolation == "bicubic" else Image.Resampling.BILINEAR
-        part = whole.resize((self.train_size, self.train_size), resample, box=box)
-        return torch.from_numpy(np.array(part)).permute(2, 0, 1)
+        return top * y, left * x, self.train_size * y, self.train_size * x
 
-    def _by_area(self, image: Tensor) -> Tensor:
-        from torchvision.transforms import InterpolationMode, RandomResizedCrop
+    def _area(self, height: int, width: int) -> _Window:
+        from torchvision.transforms import RandomResizedCrop
+
+        photo = torch.empty(3, height, width, device="meta")  # only its size is asked for
+        top, left, rows, columns = RandomResizedCrop.get_params(photo, list(self.area), list(_ASPECT_RATIOS))
+        return top, left, rows, columns
+
+    def _divisor(self, window: _Window) -> Divisor:
+        """By which a photo may be decoded smaller: the window keeps twice the pixels of the crop, each way."""
+        return next((way for way in _DIVISORS if min(window[2:]) / way >= 2 * self.train_size), 1)
+
+    def _cut(self, whole: Images, window: _Window, y: float, x: float) -> Tensor:
+        """The window, resized to the crop's size.
+
+        Args:
+            whole: the photo as it was decoded, (H, W, 3).
+            window: top, left, height and width in pixels of the photo as it is.
+            y: rows decoded for each of its rows.
+            x: columns likewise.
+        """
+        size = self.train_size
+        top, left, height, width = window[0] * y, window[1] * x, window[2] * y, window[3] * x
+        if self.crop == "shorter-side" or y < 1 or x < 1:
+            # Pillow can compute a part of a resized image that begins between two pixels, filters reaching beyond it;
+            # torch's resizing cannot.
+            resample = Image.Resampling.BICUBIC if self.interpolation == "bicubic" else Image.Resampling.BILINEAR
+            box = (left, top, min(left + width, whole.shape[1]), min(top + height, whole.shape[0]))
+            part = Image.fromarray(whole).resize((size, size), resample, box=box)
+            return torch.from_numpy(np.array(part)).permute(2, 0, 1)
+        from torchvision.transforms import InterpolationMode
         from torchvision.transforms.v2.functional import resized_crop
 
-        top, left, height, width = RandomResizedCrop.get_params(image, list(self.area), list(_ASPECT_RATIOS))
-        size = [self.train_size, self.train_size]
-        mode = InterpolationMode(self.interpolation)
-        crop: Tensor = resized_crop(image, top, left, height, width, size, mode, antialias=True)
+        image, mode = torch.from_numpy(whole).permute(2, 0, 1), InterpolationMode(self.interpolation)
+        crop: Tensor = resized_crop(
+            image, int(top), int(left), int(height), int(width), [size, size], mode, antialias=True
+        )
         return crop
 
     def _transforms(self) -> list[Any]:
