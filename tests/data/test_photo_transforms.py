@@ -68,7 +68,7 @@ def test_large_jpegs_decoded_smaller_give_nearly_the_same_crops(files, crop, mon
         photo.resize([round(side * scale) for side in photo.size], Image.Resampling.BICUBIC).save(stream, "JPEG")
         whole = PhotoTransform(**settings)(stream.getvalue(), 0, 0, index).pixels.int()
         reduced = PhotoTransform(**settings, reduced_decoding=True)(stream.getvalue(), 0, 0, index).pixels.int()
-        assert (whole - reduced).abs().float().mean() < 1.5
+        assert (whole - reduced).abs().float().mean() < 2
     assert asked[::2] == [1] * 8
     assert set(asked[1::2]) <= {2, 4, 8}
     for data in files[:5]:  # nothing is there to be left out

@@ -18,6 +18,7 @@ from reslab import train
 from reslab.data.normalization import Normalization
 from reslab.data.photos import load_photos
 from reslab.data.preprocessing import Preprocessing
+from reslab.data.shards import pack_shards
 from reslab.errors import DataError, RecipeError
 from reslab.evaluation import evaluate
 from reslab.evaluation.trained import load_trained
@@ -128,6 +129,12 @@ def test_a_photo_damaged_while_training_is_named_and_the_run_can_go_on(some_phot
         train(SMALL, some_photos, recipe=small("imagenet-90", workers=2), run_dir=tmp_path / "run")
 
 
+@pytest.fixture(scope="module")
+def shards(photos: Path, made_once) -> Path:
+    view = Preprocessing(height=64, width=64, channels=3, resize=72)
+    return made_once("shards", lambda folder: pack_shards(load_photos(photos, view), folder, shard_bytes=8 << 20))
+
+
 def command(folder: Path, run_dir: Path, recipe: str, workers: int) -> list[str]:
     # fmt: off
     return [sys.executable, "-m", "reslab", "train", "resnet18", "--data", str(folder), "--recipe", recipe,
@@ -140,7 +147,9 @@ def command(folder: Path, run_dir: Path, recipe: str, workers: int) -> list[str]
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_killed_and_resumed_comes_to_bitwise_the_same_weights(name, photos, tmp_path):
+def test_every_recipe_killed_and_resumed_and_from_shards_comes_to_bitwise_the_same_weights(
+    name, photos, shards, tmp_path
+):
     subprocess.run(command(photos, tmp_path / "whole", name, 0), check=True, timeout=300)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for workers, length in ((2, 4), (0, 9), (2, 14)):
@@ -152,5 +161,22 @@ def test_every_recipe_killed_and_resumed_comes_to_bitwise_the_same_weights(name,
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
     subprocess.run(command(photos, tmp_path / "killed", name, 0), check=True, timeout=300)
-    assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
-    assert rows(tmp_path / "whole") == rows(tmp_path / "killed")
+    subprocess.run(command(shards, tmp_path / "shards", name, 2), check=True, timeout=300)
+    for folder in ("killed", "shards"):
+        assert weights(tmp_path / "whole") == weights(tmp_path / folder)
+        assert rows(tmp_path / "whole") == rows(tmp_path / folder)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_papers_recipe_runs_at_224_in_8_parts_of_32(photos, tmp_path):
+    done = train("resnet18", photos, recipe="imagenet-paper", iterations=1, run_dir=tmp_path)
+    row = rows(tmp_path)[0]
+    assert done.run.record["recipe"]["data"]["batch_size"] == 256
+    assert done.run.record["recipe"]["optimizer"]["accumulate"] == 8
+    assert row["learning_rate"] == 0.1
+    assert row["loss"] == pytest.approx(np.log(200), rel=0.15)
+    mean = load_file(tmp_path / "normalization.safetensors")["mean"]
+    assert mean.shape == (224, 224, 3)
+    state = torch.load(tmp_path / "checkpoints" / "iteration-0000001.pt", weights_only=True)["model"]
+    assert state["bn1.num_batches_tracked"] == 8

@@ -164,7 +164,7 @@ class DataRecipe:
     """Of photos: share of them that lose a random rectangle (arXiv 1708.04896)."""
     reduced_decoding: bool = False
     """Of photos: decode large JPEGs at an eighth to half of their side where the crop keeps twice its pixels each way.
-    That takes a fifth of the time for 12 megapixels, and changes a pixel by about one grey level."""
+    That takes a fifth of the time for 12 megapixels, and changes pixels by less than two grey levels on average."""
     repeats: int = 1
     """Of photos: times that an epoch shows an image, each with its own augmentation; the epoch keeps its length and so
     shows fewer images (arXiv 1902.05509)."""
