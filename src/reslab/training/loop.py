@@ -374,6 +374,7 @@ def _check_same(asked: dict[str, Any], run: Run) -> None:
         recorded = run.record.get(name)
         if name == "recipe":
             recorded = recipe_from_dict(recorded or {}).to_dict()
+            recorded["hardware"]["workers"] = value["hardware"]["workers"]  # which changes nothing
         if name == "net":  # written before some fields were there, it means their defaults
             recorded = NetSpec.from_dict(recorded).to_dict()
         if value != recorded:
