@@ -1,26 +1,47 @@
-"""Pictures: curves of a run, confusion matrices. Drawn without a display."""
+"""Pictures: curves of a run, confusion matrices, reliability, sheets of images. Drawn without a display."""
 
-from collections.abc import Sequence
+import unicodedata
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
+from PIL import Image
 
+from reslab.analysis.fonts import fonts_for
 from reslab.files.atomic import atomic_path
 
-__all__ = ["plot_confusion", "plot_curves", "save_figure"]
+__all__ = ["plot_confusion", "plot_contact_sheet", "plot_curves", "plot_reliability", "save_figure"]
 
 _NAMES_UP_TO = 30  # classes whose names still fit along an axis
 _COUNTS_UP_TO = 15  # classes whose counts still fit into the cells
+_COLUMNS = 6  # of a sheet of images
+_LONGEST_NAME = 26  # letters that fit under an image of a sheet, or beside a matrix
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG, atomically."""
+def save_figure(figure: Figure, path: Path, texts: Iterable[str] = ()) -> None:
+    """Writes a figure as PNG, atomically.
+
+    Args:
+        figure: to be drawn.
+        path: of the PNG.
+        texts: those of the figure that may be in any script, such as names of classes; they are drawn with the fonts of
+            this machine that have their characters, and as boxes where none has.
+    """
     FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
+    names = set(texts)
+    families, _ = fonts_for(names)
+    for text in figure.findobj(Text):
+        if text.get_text() in names:
+            text.set_fontfamily(list(families))
+            text.set_parse_math(False)  # a dollar sign in a name begins no formula
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ ", UserWarning)  # `fonts_for` tells the caller
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
 
 
@@ -51,7 +72,7 @@ def plot_curves(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(title)
-    save_figure(figure, path)
+    save_figure(figure, path, [title])
 
 
 def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: str, path: Path) -> None:
@@ -71,12 +92,96 @@ def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: 
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.75, label="share of the true class")
     axes.set(xlabel="predicted class", ylabel="true class", title=title)
-    if num_classes <= _NAMES_UP_TO:
-        axes.set_xticks(range(num_classes), classes, rotation=45, ha="right")
-        axes.set_yticks(range(num_classes), classes)
+    names = [_shortened(name) for name in classes] if num_classes <= _NAMES_UP_TO else []
+    if names:
+        axes.set_xticks(range(num_classes), names, rotation=45, ha="right")
+        axes.set_yticks(range(num_classes), names)
     if num_classes <= _COUNTS_UP_TO:
         for row, column in np.argwhere(confusion > 0):
             color = "white" if shares[row, column] > 0.5 else "black"
             count = str(confusion[row, column])
             axes.text(column, row, count, ha="center", va="center", color=color, fontsize=8)
-    save_figure(figure, path)
+    save_figure(figure, path, [title, *names])
+
+
+def plot_reliability(
+    num_images: NDArray[np.int64],
+    confidence: NDArray[np.float64],
+    accuracy: NDArray[np.float64],
+    title: str,
+    path: Path,
+) -> None:
+    """A reliability diagram (arXiv 1706.04599): accuracy against confidence, above the share of images in each bin.
+
+    Args:
+        num_images: (bins,) counts, the bins of equal width from 0 to 1.
+        confidence: (bins,) mean confidence.
+        accuracy: (bins,) share of right answers.
+        title: of the picture.
+        path: of the PNG.
+    """
+    width = 1 / len(num_images)
+    middles = (np.arange(len(num_images)) + 0.5) * width
+    figure = Figure(figsize=(5, 6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    filled = num_images > 0
+    above.bar(middles[filled], accuracy[filled], width, color="C0", edgecolor="white", label="accuracy")
+    gap = (confidence - accuracy)[filled]
+    above.bar(
+        middles[filled],
+        gap,
+        width,
+        bottom=accuracy[filled],
+        color="none",
+        edgecolor="C3",
+        hatch="//",
+        label="mean confidence less accuracy",
+    )
+    above.plot([0, 1], [0, 1], "--", color="0.5", linewidth=1)
+    above.set(ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1), title=title)
+    above.legend(loc="upper left")
+    below.bar(middles, 100 * num_images / max(1, num_images.sum()), width, color="0.6", edgecolor="white")
+    below.set(xlabel="confidence: probability of the answer", ylabel="images (%)")
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+        axes.set_axisbelow(True)
+    save_figure(figure, path, [title])
+
+
+def plot_contact_sheet(
+    images: Sequence[Image.Image], captions: Sequence[Sequence[str]], title: str, path: Path
+) -> None:
+    """Images side by side, with lines of text under each.
+
+    Args:
+        images: RGB or grey, of any sizes.
+        captions: for each image its lines; long ones are shortened.
+        title: of the picture.
+        path: of the PNG.
+    """
+    num_columns = min(_COLUMNS, max(1, len(images)))
+    num_rows = max(1, -(-len(images) // num_columns))
+    num_lines = max(map(len, captions), default=1)
+    figure = Figure(figsize=(2.1 * num_columns, (1.9 + 0.17 * num_lines) * num_rows + 0.5), layout="constrained")
+    cells = figure.subplots(num_rows, num_columns, squeeze=False)
+    texts = [title]
+    for axes in cells.flat:
+        axes.set_axis_off()
+        axes.set_anchor("S")  # captions of a row at one height
+    for axes, image, lines in zip(cells.flat, images, captions, strict=False):
+        small = max(image.size) < 100  # its pixels shall be seen as they are
+        axes.imshow(np.asarray(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest" if small else "auto")
+        text = "\n".join(_shortened(line) for line in lines)
+        axes.text(0.5, -0.04, text, ha="center", va="top", fontsize=7, transform=axes.transAxes)
+        texts.append(text)
+    figure.suptitle(title)
+    save_figure(figure, path, texts)
+
+
+def _shortened(text: str) -> str:
+    """What fits: Hangul, Kana and Chinese characters are twice as wide as letters."""
+    text = unicodedata.normalize("NFC", text)  # some systems spell a folder's name in parts that fonts do not join
+    widths = np.cumsum([1 + (unicodedata.east_asian_width(character) in "WF") for character in text])
+    if not len(widths) or widths[-1] <= _LONGEST_NAME:
+        return text
+    return text[: int(np.searchsorted(widths, _LONGEST_NAME - 1, side="right"))] + "…"

@@ -14,7 +14,8 @@ COMMANDS = {
     "models": "list the networks that have a name",
     "summary": "a network's layers: shapes, parameters, multiply-adds, memory",
     "train": "train a network, or resume a run",
-    "eval": "error rates of a run, or of a weight file",
+    "eval": "error rates of runs, weight files and ensembles, by the paper's test protocols",
+    "precise-bn": "batch-norm statistics of a finished run as strict averages over training images",
     "convert": "rewrite weights with another library's names",
     "export": "write a network as an ONNX, OpenVINO or torch.export file, compared with PyTorch",
     "quantize": "write a network in 8-bit integers, if it is as good and faster",
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else "`reslab --help` lists them."
             raise ReslabError(f"there is no command {name!r}; {hint}")
-        return int(import_module(f"reslab.cli.{name}").main(rest))
+        return int(import_module(f"reslab.cli.{name.replace('-', '_')}").main(rest))
     except ReslabError as error:
         return _refuse(str(error), error)
     except BrokenPipeError:  # the reader of our output has had enough, as `| head` does

@@ -229,9 +229,10 @@ def load_photos(
     if not os.path.isdir(folder):
         raise DataError(f"no photos at {str(folder)!r}: it is not the path of a folder.")
     listing = list_folder(folder, role)
+    prefix = len(os.path.join(folder, ""))  # os.path.relpath would take a quarter of a minute for ImageNet
     splits: dict[Role, PhotoSplit] = {}
     for name, classes in listing.files.items():
-        below = Paths.of(os.path.relpath(path, folder) for files in classes for path in files)
+        below = Paths.of(path[prefix:] for files in classes for path in files)
         files = FolderFiles(folder.resolve(), below)
         splits[name] = PhotoSplit(files, np.arange(len(files)), listing.labels(name), preprocessing)
     return PhotoData(listing.name, listing.classes, splits)
