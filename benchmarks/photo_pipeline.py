@@ -23,6 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from reslab.analysis.complexity import count_macs
 from reslab.bench.records import describe, find, make_record, ratios
 from reslab.bench.turns import Contender, Turns, Work, take_turns
 from reslab.console import progress_bar
@@ -32,14 +33,18 @@ from reslab.data.photo_batches import PhotoBatches
 from reslab.data.photo_transforms import PhotoTransform
 from reslab.data.photos import load_photos
 from reslab.data.preprocessing import Preprocessing
-from reslab.environment import resident_bytes
+from reslab.environment import available_cores, resident_bytes
+from reslab.evaluation.protocols import Dense, EvaluationProtocol, OneCrop, TenCrop
+from reslab.evaluation.scoring import predict_split
 from reslab.files.atomic import write_json
+from reslab.models import create_model
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "bench"
 SIZE = 224
 VIEW = Preprocessing(height=SIZE, width=SIZE, channels=3, resize=256)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH = 20
+DENSE_MODEL = "resnet18"
 TRANSFORMS = {
     "area": PhotoTransform(crop="area"),
     "shorter-side": PhotoTransform(crop="shorter-side"),
@@ -102,6 +107,39 @@ def measure_loading(asked: argparse.Namespace) -> dict[str, Any]:
     return make_record("photo-loading", {"size": SIZE, "batch_size": BATCH, "threads": 1, "turns": asked.turns}, rows)
 
 
+# Dense testing: multiply-adds a second, of the whole path from files to scores
+
+
+def tested(photos: Path, protocol: EvaluationProtocol, threads: int, folder: Path) -> Work:
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = create_model(DENSE_MODEL).eval()
+    split = load_photos(photos, VIEW).split("train").subset(np.arange(3))
+    macs = 0
+    for index in range(len(split)):
+        for views in protocol.views(split.image(index)):
+            macs += len(views) * count_macs(model.spec, views.shape[1:3])
+    details = {"threads": threads, "gmacs": macs / 1e9}
+    return Work(lambda: predict_split(model, split, Normalization.imagenet(), protocol), macs / 1e9, details)
+
+
+def measure_dense(asked: argparse.Namespace) -> dict[str, Any]:
+    threads = available_cores()
+    contenders = [
+        Contender("dense", partial(tested, asked.photos, Dense(), threads)),
+        Contender("ten-crop", partial(tested, asked.photos, TenCrop(), threads)),
+        Contender("one-crop", partial(tested, asked.photos, OneCrop(VIEW), threads)),
+    ]
+    outcomes = take_turns(contenders, Turns(number=asked.turns, steps=1, seconds=2.0, untimed_steps=1), tell=print)
+    first, *peers = (find(outcomes, contender.name) for contender in contenders)
+    row = {
+        "work": DENSE_MODEL,
+        "contenders": [describe(outcome, "gmacs_per_second") for outcome in outcomes],
+        "ratios": {peer.name: ratios(first, peer) for peer in peers},
+    }
+    return make_record("photo-dense", {"model": DENSE_MODEL, "photos": 3, "turns": asked.turns}, [row])
+
+
 # Memory: two workers, many passes
 
 
@@ -151,11 +189,11 @@ def resident_of(process: int) -> int:
 
 def show(record: dict[str, Any]) -> None:
     table = Table(box=None)
-    for name in ("work", "contender", "images/s", "lowest", "highest", "ratio of ours"):
+    for name in ("work", "contender", "images/s, GMACs/s", "lowest", "highest", "ratio of ours"):
         table.add_column(name)
     for row in record["rows"]:
         for contender in row.get("contenders", ()):
-            rate, turns = contender["images_per_second"], contender["turns"]
+            rate, turns = contender.get("images_per_second") or contender["gmacs_per_second"], contender["turns"]
             ratio = row["ratios"].get(contender["name"], {}).get("median", "")
             work = next(str(row[key]) for key in ("crop", "work") if key in row)
             table.add_row(work, contender["name"], f"{rate:.0f}", f"{min(turns):.0f}", f"{max(turns):.0f}", str(ratio))
@@ -164,6 +202,7 @@ def show(record: dict[str, Any]) -> None:
 
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "loading": measure_loading,
+    "dense": measure_dense,
     "memory": measure_memory,
 }
 
