@@ -16,39 +16,15 @@ ResNet-18 29.37, ResNet-34 24.48, ResNet-50 20.17, ResNet-101 18.66, ResNet-152 
 Cost: 384 million images of 224 pixels.
 """
 
-from reslab.training.recipe import (
-    DataRecipe,
-    MonitoringRecipe,
-    OptimizerRecipe,
-    Recipe,
-    RegularizationRecipe,
-    ScheduleRecipe,
-)
+from dataclasses import replace
 
-EPOCH = 1_281_167 / 2_048
+from reslab.training.recipes.imagenet_a1 import EPOCH
+from reslab.training.recipes.imagenet_a1 import RECIPE as A1
 
-RECIPE = Recipe(
+RECIPE = replace(
+    A1,
     name="imagenet-a2",
-    optimizer=OptimizerRecipe(kind="lamb", learning_rate=5e-3, weight_decay=0.02, decay="weights"),
-    schedule=ScheduleRecipe(
-        iterations=round(300 * EPOCH),
-        decay="cosine",
-        milestones=(),
-        warmup_iterations=round(5 * EPOCH),
-        warmup_from_depth=0,
-    ),
-    data=DataRecipe(
-        batch_size=2_048,
-        images="photos",
-        crop="area",
-        normalization="imagenet",
-        interpolation="bicubic",
-        train_size=224,
-        test_resize=235,
-        auto_augment="rand",
-        rand_magnitude=7,
-        repeats=3,
-    ),
-    regularization=RegularizationRecipe(mixup=0.1, cutmix=1.0, loss="binary-cross-entropy"),
-    monitoring=MonitoringRecipe(eval_every=round(EPOCH)),
+    optimizer=replace(A1.optimizer, weight_decay=0.02),
+    schedule=replace(A1.schedule, iterations=round(300 * EPOCH)),
+    regularization=replace(A1.regularization, label_smoothing=0.0, mixup=0.1),
 )

@@ -15,38 +15,16 @@ ResNet-18 31.75, ResNet-34 27.00, ResNet-50 21.95, ResNet-101 20.16, ResNet-152 
 Cost: 128 million images of 160 pixels.
 """
 
-from reslab.training.recipe import (
-    DataRecipe,
-    MonitoringRecipe,
-    OptimizerRecipe,
-    Recipe,
-    RegularizationRecipe,
-    ScheduleRecipe,
-)
+from dataclasses import replace
 
-EPOCH = 1_281_167 / 2_048
+from reslab.training.recipes.imagenet_a1 import EPOCH
+from reslab.training.recipes.imagenet_a1 import RECIPE as A1
 
-RECIPE = Recipe(
+RECIPE = replace(
+    A1,
     name="imagenet-a3",
-    optimizer=OptimizerRecipe(kind="lamb", learning_rate=8e-3, weight_decay=0.02, decay="weights"),
-    schedule=ScheduleRecipe(
-        iterations=round(100 * EPOCH),
-        decay="cosine",
-        milestones=(),
-        warmup_iterations=round(5 * EPOCH),
-        warmup_from_depth=0,
-    ),
-    data=DataRecipe(
-        batch_size=2_048,
-        images="photos",
-        crop="area",
-        normalization="imagenet",
-        interpolation="bicubic",
-        train_size=160,
-        test_resize=235,
-        auto_augment="rand",
-        rand_magnitude=6,
-    ),
-    regularization=RegularizationRecipe(mixup=0.1, cutmix=1.0, loss="binary-cross-entropy"),
-    monitoring=MonitoringRecipe(eval_every=round(EPOCH)),
+    optimizer=replace(A1.optimizer, learning_rate=8e-3, weight_decay=0.02),
+    schedule=replace(A1.schedule, iterations=round(100 * EPOCH)),
+    data=replace(A1.data, train_size=160, rand_magnitude=6, repeats=1),
+    regularization=replace(A1.regularization, label_smoothing=0.0, mixup=0.1),
 )
