@@ -211,6 +211,8 @@ class RegularizationRecipe:
     """Alpha of the pasting of one image's rectangle into another (arXiv 1905.04899); 0 for none."""
     loss: Literal["cross-entropy", "binary-cross-entropy"] = "cross-entropy"
     """Over all classes at once, or of each class against the rest (arXiv 2110.00476)."""
+    mixed_targets: Literal["shares", "present"] = "shares"
+    """Of binary cross-entropy: a class of a mixed image is there by its share, or wholly whatever its share."""
     ema_decay: float = 0.0
     """The weights that a run leaves are an average in which each iteration's weigh so much less than the next one's;
     0 for no averaging."""

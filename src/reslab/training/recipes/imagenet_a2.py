@@ -2,14 +2,9 @@
 
     reslab train resnet50 --data imagenet/ --recipe imagenet-a2
 
-From Table 2 of "ResNet strikes back" (arXiv 2110.00476): LAMB in batches of 2,048, the rate 5e-3 after 5 epochs of
-warm-up and then half a cosine, weight decay 0.02 on convolutions and the classifier's matrix only; the loss is binary
-cross-entropy, mixup 0.1, CutMix 1.0, RandAugment, every photo three times an epoch; crops of 224
-pixels in training, and in tests of 235, bicubic.
-
-What differs: RandAugment is torchvision's, with the magnitude 7 of timm's "rand-m7-mstd0.5-inc1" but neither its
-noise nor its sign; the warm-up starts from 0; the mean over all classes and images is the loss, as in timm's code.
-Stochastic depth belongs to the network here: `resnet50[stochastic_depth=0.05]`.
+From Table 2 of "ResNet strikes back" (arXiv 2110.00476), as `imagenet-a1`, which says what differs from it, but: the
+rate 5e-3, weight decay 0.02, mixup 0.1, CutMix 1.0, RandAugment, no smoothing of labels, every photo three times an
+epoch; crops of 224 pixels in training, and in tests of 235, bicubic. The network has `[stochastic_depth=0.05]`.
 
 Expected, published by timm, top-1 error of one central crop at 224, in %:
 ResNet-18 29.37, ResNet-34 24.48, ResNet-50 20.17, ResNet-101 18.66, ResNet-152 18.24.

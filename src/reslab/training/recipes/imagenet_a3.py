@@ -2,13 +2,9 @@
 
     reslab train resnet50 --data imagenet/ --recipe imagenet-a3
 
-From Table 2 of "ResNet strikes back" (arXiv 2110.00476): LAMB in batches of 2,048, the rate 8e-3 after 5 epochs of
-warm-up and then half a cosine, weight decay 0.02 on convolutions and the classifier's matrix only; the loss is binary
-cross-entropy, mixup 0.1, CutMix 1.0, RandAugment; crops of 160 pixels in training and of 224 of
-235 in tests, bicubic.
-
-What differs: RandAugment is torchvision's, with the magnitude 6 of timm's "rand-m6-mstd0.5-inc1" but neither its
-noise nor its sign; the warm-up starts from 0; the mean over all classes and images is the loss, as in timm's code.
+From Table 2 of "ResNet strikes back" (arXiv 2110.00476), as `imagenet-a1`, which says what differs from it, but: the
+rate 8e-3, weight decay 0.02, mixup 0.1, CutMix 1.0, RandAugment of magnitude 6, no smoothing, every photo once an
+epoch; crops of 160 pixels in training, and in tests 224 of 235, bicubic.
 
 Expected, published by timm, top-1 error of one central crop at 224, in %:
 ResNet-18 31.75, ResNet-34 27.00, ResNet-50 21.95, ResNet-101 20.16, ResNet-152 19.45.
