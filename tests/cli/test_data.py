@@ -1,6 +1,7 @@
 """`reslab data`, as it is called."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_pack_writes_what_train_reads(capsys, pets, tmp_path):
         (["stats", "none"], "no photos at 'none'"),
         (["stats", "imagenet"], "ImageNet cannot be downloaded"),
         (["pack", "none", "--out", "shards"], "no photos at 'none'"),
-        (["pack", ".", "--out", "shards", "--shard-size", "much"], "no class folders|cannot read the memory"),
+        (["pack", "pets", "--out", "shards", "--shard-size", "much"], "cannot read the memory"),
         (["mend"], "there is no `reslab data mend`"),
     ],
 )
@@ -96,7 +97,30 @@ def test_mistakes_get_a_sentence(arguments, message, capsys, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RESLAB_DATA", raising=False)
     assert main(["data", *arguments]) == 2
-    import re
-
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "shards").exists()
+
+
+def test_short_flags_of_train_are_checked_with_the_long_ones(pets, tmp_path, capsys):
+    # fmt: off
+    assert main(["train", "resnet18[widths=8-8-8-8]", "--data", str(pets), "--recipe", "imagenet-paper",
+                 "--iterations", "2", "--batch-size=9", "--optimizer.accumulate", "3", "--train_size", "32",
+                 "--data.shorter-side", "36", "48", "--data.test-size", "32", "--data.test-resize", "32",
+                 "--workers", "0", "--run-dir", str(tmp_path / "run")]) == 0
+    # fmt: on
+    recipe = json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]
+    assert (recipe["data"]["batch_size"], recipe["data"]["train_size"], recipe["hardware"]["workers"]) == (9, 32, 0)
+    assert "the rate drops when the val error does not" in capsys.readouterr().err
+
+
+def test_check_compares_the_checksums_of_shards(pets, tmp_path, capsys):
+    shards = tmp_path / "shards"
+    assert main(["data", "pack", str(pets), "--out", str(pets / "train")]) == 2
+    assert "would be read with it" in capsys.readouterr().err
+    assert main(["data", "pack", str(pets), "--out", str(shards)]) == 0
+    assert main(["data", "check", str(shards)]) == 0
+    assert "6 train, 4 val images in shards with the checksums" in capsys.readouterr().out
+    with (shards / "val-000000.tar").open("r+b") as stream:
+        stream.write(b"?")
+    assert main(["data", "check", str(shards)]) == 2
+    assert "is not the shard that the index was written for" in capsys.readouterr().err

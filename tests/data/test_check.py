@@ -68,8 +68,10 @@ def test_a_quarantine_takes_what_cannot_be_used_and_says_why(pets, tmp_path):
         assert not (pets / path).is_symlink()
         assert not (pets / path).exists()
         assert (tmp_path / "bad" / path).is_symlink() or (tmp_path / "bad" / path).exists()
-    noted = json.loads((tmp_path / "bad" / "quarantine.json").read_text())["findings"]
-    assert {finding["path"] for finding in noted} == unusable
+    (pets / "train" / "cat" / "later.jpg").write_text("no image either")
+    assert quarantine(pets, check_folder(pets), tmp_path / "bad") == ["train/cat/later.jpg"]
+    moves = json.loads((tmp_path / "bad" / "quarantine.json").read_text())["moves"]
+    assert [{finding["path"] for finding in move["findings"]} for move in moves] == [unusable, {"train/cat/later.jpg"}]
     left = check_folder(pets)
     assert {finding.problem for finding in left.findings} == {"empty-class", "wrong-extension", "no-image", "duplicate"}
     assert quarantine(pets, left, tmp_path / "none") == []
@@ -85,6 +87,16 @@ def test_nothing_is_moved_where_that_would_lose_something(pets, tmp_path):
     with pytest.raises(DataError, match="is there already"):
         quarantine(pets, report, tmp_path / "bad")
     assert check_folder(pets) == report
+
+
+def test_what_cannot_be_listed_is_told(photos, tmp_path):
+    whole = next(photos.glob("val/*/*")).read_bytes()
+    for name in ("train/x", "train/y", "val/x", "val/z"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "1.jpg").write_bytes(whole + name.encode())
+    (finding,) = check_folder(tmp_path).findings
+    assert (finding.problem, finding.path) == ("structure", ".")
+    assert "lacks the class 'y'" in finding.detail
 
 
 def test_whole_photographs_are_left_alone(photos):

@@ -73,6 +73,12 @@ def test_photographs_stand_upright(image, orientation):
     assert np.abs(pixels.astype(int) - np.asarray(image)).max() <= 4
 
 
+def test_the_camera_may_say_it_in_xmp(image):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    xmp += b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    assert pixels_of(encoded(image, xmp=xmp)).shape == (70, 50, 3)
+
+
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow tells, and we go on
 def test_damaged_exif_says_nothing_about_the_pixels(image):
     assert pixels_of(encoded(image, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12")).shape == (50, 70, 3)

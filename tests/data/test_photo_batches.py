@@ -1,6 +1,9 @@
 """Batches of photographs: their order, their normalisation, and that workers change nothing."""
 
+import gc
 import multiprocessing
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from reslab.data.photo_transforms import PhotoTransform
 from reslab.data.photos import load_photos
 from reslab.data.preprocessing import Preprocessing
 from reslab.errors import DataError
+from reslab.training.objective import make_mixing
+from reslab.training.recipe import RegularizationRecipe
 
 VIEW = Preprocessing(height=32, width=32, channels=3, resize=36)
 TRANSFORM = PhotoTransform(crop="area", train_size=32, auto_augment="trivial", color="pca", erase=0.5)
@@ -53,8 +58,15 @@ def test_every_photo_comes_once_an_epoch_in_the_order_of_small_images(train):
 def test_repeats_show_fewer_photos_each_differently(train):
     images, labels = batches(train, batch_size=20, repeats=4).batch(0)
     order = epoch_order(3, 0, 20)[:5]
-    assert labels.tolist() == np.repeat(train.labels[order], 4).tolist()
+    assert labels.tolist() == np.tile(train.labels[order], 4).tolist()  # never two of a photo side by side
     assert len({image.numpy().tobytes() for image in images}) == 20
+
+
+def test_nearly_all_mixed_images_are_of_two_photos(train):
+    images, labels = batches(train, batch_size=40, repeats=4).batch(0)
+    mixing = make_mixing(RegularizationRecipe(mixup=0.2, cutmix=1.0), 200)
+    _, shares = mixing(images, labels)
+    assert ((shares > 0).sum(dim=1) == 2).float().mean() > 0.9
 
 
 def test_pixels_are_normalised_shifted_and_erased(train):
@@ -95,6 +107,23 @@ def test_a_damaged_photo_is_named_and_no_worker_stays(photos, tmp_path, workers)
         some.batch(0)
     some.close()
     assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_is_killed_gets_a_sentence_and_no_worker_stays(train):
+    some = batches(train, workers=2, num_batches=10_000)
+    some.batch(0)
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(DataError, match="a process that decodes photos was ended"):
+        list(map(some.batch, range(1, 50)))
+    del some
+    gc.collect()
+    assert not multiprocessing.active_children()
+
+
+def test_batches_that_no_memory_holds_get_a_sentence(train):
+    with pytest.raises(DataError, match="do not fit into memory"):
+        batches(train, batch_size=1 << 20, transform=PhotoTransform(crop="area", train_size=4096)).batch(0)
 
 
 def test_statistics_do_not_depend_on_how_they_are_read(train):

@@ -1,5 +1,6 @@
 """Folders of photographs, listed and matched to a network's classes."""
 
+import os
 import unicodedata
 
 import numpy as np
@@ -95,6 +96,16 @@ def test_names_are_equal_in_either_unicode_form(tmp_path):
     composed = unicodedata.normalize("NFC", "고양이")
     assert composed != decomposed
     assert data.with_classes(["개", composed]).split("val").labels.tolist() == [1]
+
+
+def test_class_names_that_cannot_be_told_apart_or_written_down_are_refused(tmp_path):
+    for form in ("NFC", "NFD"):
+        (tmp_path / "twice" / unicodedata.normalize(form, "고양이")).mkdir(parents=True)
+    with pytest.raises(DataError, match="twice, in different Unicode forms"):
+        load_photos(tmp_path / "twice", VIEW)
+    os.makedirs(os.path.join(os.fsencode(tmp_path), b"bytes", b"bad\xff"))
+    with pytest.raises(DataError, match=r"'bad\\xff' in .* is not UTF-8"):
+        load_photos(tmp_path / "bytes", VIEW)
 
 
 def test_paths_are_kept_as_they_are():

@@ -2,12 +2,14 @@
 
 import gc
 import itertools
+import json
 import re
 import tarfile
 import warnings
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
 from reslab.data.photos import load_photos
 from reslab.data.preprocessing import Preprocessing
@@ -108,6 +110,8 @@ def test_a_server_that_cannot_is_told_of(packed, server, status, body, message):
 def test_no_server_gets_a_sentence():
     with pytest.raises(DataError, match=r"cannot read http://127\.0\.0\.1:9/index"):
         load_shards("http://127.0.0.1:9/", VIEW)
+    with pytest.raises(DataError, match=r"cannot read http://\[::1"):
+        load_shards("http://[::1", VIEW)
 
 
 def test_damage_is_told_and_nothing_is_overwritten(folder, packed, tmp_path):
@@ -144,6 +148,70 @@ def test_damage_is_told_and_nothing_is_overwritten(folder, packed, tmp_path):
     load_shards(packed, VIEW, verify=True)
 
 
+def test_somebody_elses_files_are_left_alone(folder, tmp_path):
+    (tmp_path / "train-000000.tar").write_text("precious")
+    with pytest.raises(DataError, match="is not empty"):
+        pack_shards(folder, tmp_path)
+    assert (tmp_path / "train-000000.tar").read_text() == "precious"
+    with pytest.raises(DataError, match="is not a folder"):
+        pack_shards(folder, tmp_path / "train-000000.tar")
+
+
+def rewritten(packed, out, about=None, **columns):
+    """A packed folder with an index that says something else."""
+    out.mkdir()
+    for path in packed.glob("*.tar"):
+        (out / path.name).symlink_to(path)
+    content = (packed / INDEX_NAME).read_bytes()
+    described = json.loads(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["reslab"])
+    tensors = load(content)
+    tensors |= {f"val.{name}": change(tensors[f"val.{name}"].copy()) for name, change in columns.items()}
+    (out / INDEX_NAME).write_bytes(save(tensors, {"reslab": json.dumps({**described, **(about or {})})}))
+    return out
+
+
+def with_first(value):
+    def change(column):
+        column[0] = value
+        return column
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": with_first(200)},
+        {"labels": with_first(-1)},
+        {"labels": lambda column: column.astype(np.float32)},
+        {"labels": lambda column: np.append(column, 0)},
+        {"shard": with_first(-1)},
+        {"shard": with_first(99)},
+        {"size": with_first(10**15)},
+        {"start": with_first(-5)},
+        {"start": lambda column: column.reshape(2, 100)},
+        {"ends": with_first(-3)},
+        {"ends": lambda column: column[::-1].copy()},
+        {"text": lambda column: column[:-1].copy()},
+        {name: lambda column: column[:0].copy() for name in ("labels", "shard", "start", "size", "ends")},
+        {"about": {"classes": "abc"}},
+        {"about": {"classes": [1, 2]}},
+        {"about": {"name": {}}},
+        {"about": {"note": None}},
+        {"about": {"roles": []}},
+        {"about": {"roles": ["validation"]}},
+        {"about": {"shards": ["a.tar"]}},
+        {"about": {"shards": {"../a.tar": ""}}},
+        {"about": {"shards": {"http://127.0.0.1/a.tar": ""}}},
+        {"about": {"format": 2}},
+    ],
+)
+def test_an_index_that_makes_no_sense_is_refused(packed, tmp_path, changes):
+    with pytest.raises(DataError, match=r"index of .* is damaged|is of format 2"):
+        load_photos(rewritten(packed, tmp_path / "changed", **changes), VIEW)
+    load_photos(rewritten(packed, tmp_path / "same"), VIEW)
+
+
 def test_an_interrupted_packing_leaves_no_data_set(folder, tmp_path):
     photos_done = itertools.count()
 
@@ -158,5 +226,7 @@ def test_an_interrupted_packing_leaves_no_data_set(folder, tmp_path):
         with tarfile.open(path) as tar:
             assert len(tar.getmembers()) > 0
     assert not list(tmp_path.glob("*.partial"))
+    (tmp_path / "val-000099.tar").touch()  # of a try with smaller shards
     pack_shards(folder, tmp_path, shard_bytes=8 << 20)
     assert load_photos(tmp_path, VIEW).split("val").digest == folder.split("val").digest
+    assert len(list(tmp_path.iterdir())) == 7

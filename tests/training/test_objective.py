@@ -27,8 +27,8 @@ def test_shares_of_classes_weigh_the_losses_of_the_classes():
 
 def test_classes_of_a_mixed_image_may_count_as_present():
     logits = torch.randn(2, 4)
-    recipe = RegularizationRecipe(loss="binary-cross-entropy", mixed_targets="present", label_smoothing=0.2)
-    found = make_loss(recipe, 4)(logits, torch.tensor([[0.9, 0.1, 0, 0], [0, 0, 1.0, 0]]))
+    recipe = RegularizationRecipe(loss="binary-cross-entropy", target_threshold=0.2, label_smoothing=0.2)
+    found = make_loss(recipe, 4)(logits, torch.tensor([[0.6, 0.4, 0, 0], [0, 0.1, 0.9, 0]]))
     targets = torch.tensor([[0.85, 0.85, 0.05, 0.05], [0.05, 0.05, 0.85, 0.05]])
     torch.testing.assert_close(found, functional.binary_cross_entropy_with_logits(logits, targets))
 

@@ -124,9 +124,45 @@ def test_a_photo_damaged_while_training_is_named_and_the_run_can_go_on(some_phot
     damaged.mkdir()
     (some_photos / "val" / "extra").symlink_to(damaged)
     whole = next(photos.glob("val/*/*")).read_bytes()
-    (damaged / "1.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"cannot use the image .*extra/1\.jpg: it cannot be read: image file is trunc"):
-        train(SMALL, some_photos, recipe=small("imagenet-90", workers=2), run_dir=tmp_path / "run")
+    (damaged / "1.jpg").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+    recipe = small("imagenet-90", workers=2)
+    run = tmp_path / "run"
+    with pytest.raises(DataError, match=r"cannot use the image .*extra/1\.jpg: it "):
+        train(SMALL, some_photos, recipe=recipe, run_dir=run)
+    reached = torch.load(max((run / "checkpoints").glob("iteration-*")), weights_only=True)["iteration"]
+    assert reached == len(rows(run))
+    (damaged / "1.jpg").write_bytes(whole)  # as long as the zeros, by which the data are known
+    assert train(SMALL, some_photos, recipe=recipe, run_dir=run, resume=True).run.finished
+
+
+def test_an_evaluation_that_failed_is_made_up_for_on_a_resume(some_photos, tmp_path):
+    recipe = small("imagenet-paper")
+    train(SMALL, some_photos, recipe=recipe, run_dir=tmp_path / "whole")
+    photo = next((some_photos / "val").glob("*/*"))
+    (some_photos / "val" / photo.parent.name).unlink()  # the link; train's stays
+    (some_photos / "val" / photo.parent.name).mkdir()
+    content = photo_bytes(some_photos, photo)
+    path = some_photos / "val" / photo.parent.name / photo.name
+    path.write_bytes(bytes(len(content)))
+    with pytest.raises(DataError, match="cannot use the image"):
+        train(SMALL, some_photos, recipe=recipe, run_dir=tmp_path / "run")
+    assert [row["iteration"] for row in rows(tmp_path / "run")] == [1, 2]
+    path.write_bytes(content)
+    train(SMALL, some_photos, recipe=recipe, run_dir=tmp_path / "run", resume=True)
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+def photo_bytes(folder: Path, photo: Path) -> bytes:
+    """Of the photo in val that train has too."""
+    return (folder / "train" / photo.parent.name / photo.name).read_bytes()
+
+
+def test_a_run_can_be_stopped_while_the_mean_is_measured(some_photos, tmp_path):
+    stopped = train(SMALL, some_photos, recipe=small("imagenet-paper"), run_dir=tmp_path / "run", stop_after="0.001s")
+    assert (stopped.iteration, stopped.stopped_by) == (0, "0.001 s")
+    assert not (tmp_path / "run" / "normalization.safetensors").exists()
+    assert train(SMALL, some_photos, recipe=small("imagenet-paper"), run_dir=tmp_path / "run", resume=True).run.finished
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,6 @@
+import json
+import math
+
 import pytest
 
 from reslab.errors import RecipeError
@@ -106,3 +109,40 @@ def test_a_schedule_that_contradicts_itself_is_refused(fields):
 def test_a_rescaling_to_nothing_is_refused():
     with pytest.raises(RecipeError, match="positive"):
         Recipe(name="x").rescaled(0)
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"optimizer": {"learning_rate": math.inf}}, r"optimizer\.learning_rate must be a finite number"),
+        ({"optimizer": {"clip_norm": math.inf}}, r"optimizer\.clip_norm must be a finite number"),
+        ({"optimizer": {"accumulate": 3}}, "cannot be computed in optimizer"),
+        ({"optimizer": {"accumulate": 128}}, "of two images or more"),
+        ({"optimizer": {"kind": "lamb", "nesterov": True}}, "needs SGD"),
+        ({"data": {"batch_size": 9}, "regularization": {"ghost_batch": 4}}, "leave a single one"),
+        ({"regularization": {"ghost_batch": 1}}, "must be 0 or at least 2"),
+        ({"data": {"batch_size": 1 << 21}}, "at most 2"),
+        ({"schedule": {"iterations": 10**20}}, "below 2"),
+        ({"data": {"shorter_side": (480, 256)}}, "the smaller one first"),
+        ({"data": {"shorter_side": (1, 2, 3)}}, "two numbers"),
+        ({"data": {"area": (0.0, 1.0)}}, "two shares"),
+        ({"data": {"images": "photos", "train_size": 300}}, "hold no crop of 300"),
+        ({"data": {"test_size": 300}}, "at least data.test_size"),
+        ({"regularization": {"ema_decay": 1.0}}, "below 1"),
+        ({"regularization": {"mixup": -1.0}}, "between 0 and 100"),
+    ],
+)
+def test_fields_that_cannot_be_are_refused(tables, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe_from_dict({"name": "wrong", **tables})
+
+
+def test_every_recipe_survives_being_written_down():
+    for recipe in RECIPES.values():
+        assert recipe_from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_an_average_keeps_its_share_of_a_shorter_schedule():
+    recipe = load_recipe("imagenet-v2")
+    short = recipe.rescaled(recipe.schedule.iterations // 1000)
+    assert short.regularization.ema_decay == pytest.approx(recipe.regularization.ema_decay**1000, rel=1e-3)

@@ -40,10 +40,10 @@ class ListArguments:
 @dataclass(frozen=True, kw_only=True)
 class CheckArguments:
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
-    """Of class folders, or of train/, val/ and test/ that hold them."""
+    """Of class folders, of train/, val/ and test/ that hold them, or of shards, whose checksums are compared."""
     policy: Literal["fail", "skip", "quarantine"] = "fail"
-    """Of images that cannot be used: fail ends with exit code 1 if there are any; skip only reports them; quarantine
-    moves them to another folder."""
+    """Of what training would stop at: fail ends with exit code 1 if there is any; skip only reports it; quarantine
+    moves the images that cannot be used to another folder."""
     quarantine: OptionalPath = None
     """Where they are moved to."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -122,8 +122,20 @@ Ends with code 0 where all can be used, and with 1 where some cannot and nothing
     asked = parse(CheckArguments, arguments, "data check", description)
     if (asked.quarantine is None) == (asked.policy == "quarantine"):
         raise DataError("--policy quarantine and --quarantine FOLDER belong together.")
-    from reslab.data.check import UNUSABLE, check_folder, quarantine
+    from reslab.data.check import BLOCKING, check_folder, quarantine
+    from reslab.data.preprocessing import Preprocessing
+    from reslab.data.shards import INDEX_NAME, load_shards
 
+    if (asked.folder / INDEX_NAME).is_file():
+        view = Preprocessing(height=1, width=1, channels=3, resize=1)
+        shards = load_shards(asked.folder, view, verify=True)
+        counts = {role: len(split) for role, split in shards.splits.items()}
+        if asked.json:
+            print_json({"num_images": counts, "checksums": "equal"})
+        else:
+            images = ", ".join(f"{number:,} {role}" for role, number in counts.items())
+            print(f"{images} images in shards with the checksums of the index")
+        return 0
     with progress_bar() as bar:
         task = bar.add_task("Reading images", total=None)
         report = check_folder(asked.folder, advance=lambda done, all: bar.update(task, completed=done, total=all))
@@ -134,8 +146,8 @@ Ends with code 0 where all can be used, and with 1 where some cannot and nothing
         _show_report(report)
         if moved:
             print(f"{len(moved):,} moved to {asked.quarantine}")
-    unusable = sum(finding.problem in UNUSABLE for finding in report.findings)
-    return 1 if unusable and asked.policy == "fail" else 0
+    blocking = any(finding.problem in BLOCKING for finding in report.findings)
+    return 1 if blocking and asked.policy == "fail" else 0
 
 
 def _show_report(report: "CheckReport") -> None:
@@ -164,6 +176,7 @@ def _stats(arguments: Sequence[str]) -> int:
   reslab data stats photos/ --size 224 --resize 256 --out mean.safetensors"""
     asked = parse(StatsArguments, arguments, "data stats", description)
     from reslab.data import NAMED_DATA, load_data
+    from reslab.data.batches import read_in_parts
     from reslab.data.normalization import Normalization
     from reslab.data.photos import load_photos
 
@@ -171,7 +184,7 @@ def _stats(arguments: Sequence[str]) -> int:
         split: Any = load_data(asked.data, data_dir=asked.data_dir, progress=True).split("train")
     else:
         split = load_photos(asked.data, _view(asked), role="train").split("train")
-    per_channel = Normalization.measure(_read_all(split), "per-channel")
+    per_channel = Normalization.measure(read_in_parts(split), "per-channel")
     values: dict[str, Any] = {
         "num_images": len(split),
         "image_shape": list(split.image_shape),
@@ -184,7 +197,7 @@ def _stats(arguments: Sequence[str]) -> int:
 
         from reslab.files.atomic import atomic_path
 
-        per_pixel = Normalization.measure(_read_all(split), "per-pixel-mean")
+        per_pixel = Normalization.measure(read_in_parts(split), "per-pixel-mean")
         with atomic_path(asked.out) as temporary:
             save_file({"mean": per_pixel.mean, "std": per_pixel.std}, temporary)
     if asked.json:
@@ -205,15 +218,6 @@ def _view(asked: StatsArguments) -> "Preprocessing":
     return Preprocessing(height=asked.size, width=asked.size, channels=3, resize=asked.resize)
 
 
-def _read_all(split: Any) -> Any:
-    at_once = 256
-    with progress_bar() as bar:
-        task = bar.add_task("Reading images", total=len(split))
-        for start in range(0, len(split), at_once):
-            yield split.read(start, start + at_once)
-            bar.advance(task, at_once)
-
-
 def _pack(arguments: Sequence[str]) -> int:
     description = """Write a folder's photos, as they are, into WebDataset's tar files with an index.
 
@@ -228,12 +232,13 @@ Training from shards visits the same photos in the same order as from the folder
     from reslab.data.shards import pack_shards
     from reslab.environment import parse_memory
 
+    if Path(asked.out).resolve().is_relative_to(Path(asked.data).resolve()):
+        raise DataError(f"{asked.out} lies in {asked.data} itself, and would be read with it; choose another folder.")
+    shard_bytes = parse_memory(asked.shard_size)
     data = load_photos(asked.data, Preprocessing(height=224, width=224, channels=3, resize=256))
     with progress_bar() as bar:
         task = bar.add_task("Packing", total=sum(len(split) for split in data.splits.values()))
-        report = pack_shards(
-            data, asked.out, shard_bytes=parse_memory(asked.shard_size), advance=lambda done: bar.advance(task, done)
-        )
+        report = pack_shards(data, asked.out, shard_bytes=shard_bytes, advance=lambda done: bar.advance(task, done))
     if asked.json:
         print_json({"shards": list(report.shards), "num_images": report.num_images, "num_bytes": report.num_bytes})
         return 0

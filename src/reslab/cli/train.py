@@ -124,11 +124,8 @@ def main(arguments: Sequence[str]) -> int:
     early = _early_arguments(arguments)
     run = Run(early.run_dir) if early.run_dir and early.resume and Run(early.run_dir).exists else None
     recipe = _base_recipe(early, run)
-    asked = parse(Arguments, arguments, "train", _DESCRIPTION, Arguments(fields=RecipeFields.of(recipe)))
+    asked = parse(Arguments, _long_names(arguments), "train", _DESCRIPTION, Arguments(fields=RecipeFields.of(recipe)))
     recipe = asked.fields.onto(recipe)
-    for table, name in _SHORT:
-        if (value := getattr(asked, name)) is not None:
-            recipe = replace(recipe, **{table: replace(getattr(recipe, table), **{name: value})})
 
     # What is not given is the run's own on a resume, and the default otherwise.
     record = run.record if run else {}
@@ -144,7 +141,10 @@ def main(arguments: Sequence[str]) -> int:
     if early.iterations is not None and not run and not asked.quiet:
         schedule = recipe.schedule
         drops = ", ".join(f"{milestone:,}" for milestone in schedule.milestones) or "never"
-        rate = f"the rate drops at: {drops}" if schedule.decay == "steps" else f"the rate falls to 0 ({schedule.decay})"
+        rate = {
+            "steps": f"the rate drops at: {drops}",
+            "plateau": "the rate drops when the val error does not",
+        }.get(schedule.decay, f"the rate falls to 0 ({schedule.decay})")
         print(f"Schedule rescaled to {schedule.iterations:,} iterations; {rate}.", file=sys.stderr)
 
     from reslab.training.loop import train
@@ -163,6 +163,16 @@ def main(arguments: Sequence[str]) -> int:
         progress=not asked.quiet,
     )
     return _report(result, asked)
+
+
+def _long_names(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the recipe's own names for short flags, so that all fields are checked together."""
+    long = {f"--{name.replace('_', '-')}": f"--{table}.{name.replace('_', '-')}" for table, name in _SHORT}
+    found = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        found.append(f"{long.get(flag.replace('_', '-'), flag)}{equals}{value}")
+    return found
 
 
 def _early_arguments(arguments: Sequence[str]) -> argparse.Namespace:

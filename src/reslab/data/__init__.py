@@ -13,7 +13,8 @@ NAMED_DATA = ("digits", "fashion-mnist", "cifar10", "cifar100")
 
 def absolute_spec(spec: str | Path) -> str:
     """A data set's name or address as it is, and a folder's path from the root, so that it is found from anywhere."""
-    return str(spec) if spec in (*NAMED_DATA, "imagenet") or "://" in str(spec) else str(Path(spec).resolve())
+    named = spec in NAMED_DATA or (spec == "imagenet" and not os.path.isdir(spec)) or "://" in str(spec)
+    return str(spec) if named else str(Path(spec).resolve())
 
 
 def load_data(

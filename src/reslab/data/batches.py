@@ -1,6 +1,6 @@
 """Training batches as a function of the iteration, and evaluation batches in order."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from reslab.console import progress_bar
 from reslab.data.augment import Draws, Pixel, crop_positions, draw, epoch_order, random_crops
 from reslab.data.dataset import Images, Samples, Split
 from reslab.data.normalization import Normalization
 
-__all__ = ["TrainingBatches", "evaluation_batches", "to_channels_last"]
+__all__ = ["TrainingBatches", "evaluation_batches", "read_in_parts", "to_channels_last"]
+
+_READ_AT_ONCE = 128
 
 
 def to_channels_last(images: NDArray[np.float32]) -> Tensor:
@@ -120,6 +123,21 @@ def evaluation_batches(
     for start in range(0, len(split), batch_size):
         stop = start + batch_size
         yield to_channels_last(normalization(split.read(start, stop))), torch.from_numpy(split.labels[start:stop])
+
+
+def read_in_parts(split: Samples, *, asked_to_stop: Callable[[], object] = bool) -> Iterator[Images]:
+    """A split's images as tests see them, some at a time, with a progress bar.
+
+    Args:
+        split: read from the first to the last.
+        asked_to_stop: called between two parts; may raise.
+    """
+    with progress_bar() as bar:
+        task = bar.add_task("Reading images", total=len(split))
+        for start in range(0, len(split), _READ_AT_ONCE):
+            asked_to_stop()
+            yield split.read(start, start + _READ_AT_ONCE)
+            bar.advance(task, _READ_AT_ONCE)
 
 
 def _padded(images: NDArray[Pixel], pad: int) -> NDArray[Pixel]:

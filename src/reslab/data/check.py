@@ -14,15 +14,18 @@ from typing import Any, Literal, get_args
 from PIL import Image
 
 from reslab.data.dataset import Role
-from reslab.data.decoding import LARGEST_IMAGE, decode_image
-from reslab.data.listing import IMAGE_SUFFIXES
+from reslab.data.decoding import LARGEST_IMAGE, ORIENTATION, decode_image
+from reslab.data.listing import is_image_name, list_folder
 from reslab.environment import available_cores
 from reslab.errors import DataError
 from reslab.files.atomic import write_json
+from reslab.files.records import read_record
 
 __all__ = ["PROBLEMS", "CheckReport", "Finding", "Problem", "check_folder", "quarantine"]
 
-Problem = Literal["unreadable", "truncated", "too-large", "duplicate", "wrong-extension", "no-image", "empty-class"]
+Problem = Literal[
+    "unreadable", "truncated", "too-large", "duplicate", "wrong-extension", "no-image", "empty-class", "structure"
+]
 
 PROBLEMS: dict[Problem, str] = {
     "unreadable": "cannot be decoded",
@@ -32,10 +35,14 @@ PROBLEMS: dict[Problem, str] = {
     "wrong-extension": "is of another format than its name says; it is decoded all the same",
     "no-image": "has no image's extension, and is passed over",
     "empty-class": "is a class folder without images",
+    "structure": "lists as no data set",
 }
 
 UNUSABLE: tuple[Problem, ...] = ("unreadable", "truncated", "too-large")
 """What training would stop at, and a quarantine takes away."""
+
+BLOCKING: tuple[Problem, ...] = (*UNUSABLE, "empty-class", "structure")
+"""What training would stop at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +132,11 @@ def check_folder(folder: Path, *, advance: Callable[[int, int], object] | None =
         num_images[role] = len(images) - start
     if not num_classes:
         raise DataError(f"{folder} has no class folders; put the images of each class into a folder of its own.")
+    if not any(finding.problem == "empty-class" for finding in findings):  # at which listing would stop
+        try:
+            list_folder(folder)
+        except DataError as error:
+            findings.append(Finding(path=".", problem="structure", detail=str(error).rstrip(".")))
     seen = list(_all_seen(folder, images, advance))
     findings += [finding for image in seen for finding in image.findings]
     findings += _duplicates(seen)
@@ -167,7 +179,12 @@ def quarantine(folder: Path, report: CheckReport, into: Path) -> list[str]:
             raise DataError(f"{into / finding.path} is there already; choose another quarantine.")
     if unusable:
         into.mkdir(parents=True, exist_ok=True)
-        write_json(into / "quarantine.json", {"from": str(folder), "findings": [vars(item) for item in unusable]})
+        notes = into / "quarantine.json"
+        earlier: dict[str, Any] = {"moves": []}
+        if notes.exists():
+            earlier = read_record(notes, schema_version=None, error=DataError, if_missing="")
+        move = {"from": str(folder), "findings": [vars(item) for item in unusable]}
+        write_json(notes, {"moves": [*earlier.get("moves", []), move]})
     for finding in unusable:
         (into / finding.path).parent.mkdir(parents=True, exist_ok=True)
         shutil.move(folder / finding.path, into / finding.path)
@@ -181,7 +198,7 @@ def _files(folder: Path, below: str) -> tuple[list[str], list[str]]:
     for parent, _, names in sorted(os.walk(folder / below)):
         for name in sorted(names):
             path = os.path.relpath(os.path.join(parent, name), folder)
-            (images if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES else others).append(path)
+            (images if is_image_name(name) else others).append(path)
     return images, others
 
 
@@ -208,7 +225,7 @@ def _look(folder: Path, path: str) -> _Seen:
             size, kinds = image.size, [image.format or "other"]
             if image.mode not in ("RGB",):
                 kinds.append({"L": "grey", "1": "grey", "P": "palette"}.get(image.mode, image.mode))
-            if image.getexif().get(0x0112, 1) in range(2, 9):
+            if image.getexif().get(ORIENTATION, 1) in range(2, 9):
                 kinds.append("turned by the camera")
             expected = Image.registered_extensions().get(os.path.splitext(path)[1].lower())
             # MPO is what phones write as .jpg: a JPEG with more of them behind it.

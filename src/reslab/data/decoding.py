@@ -15,14 +15,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from reslab.data.dataset import Images
 from reslab.errors import DataError
 
-__all__ = ["LARGEST_IMAGE", "Divisor", "decode_image", "decode_rgb", "in_mode", "jpeg_size"]
+__all__ = ["LARGEST_IMAGE", "ORIENTATION", "Divisor", "decode_image", "decode_rgb", "in_mode", "jpeg_size"]
 
 Divisor = Literal[1, 2, 4, 8]
 
 LARGEST_IMAGE = 90_000_000
 """Pixels; more than any camera's, and what a small file can claim to have is decoded before it is resized."""
 
-_ORIENTATION = 0x0112  # EXIF's tag
+ORIENTATION = 0x0112
+"""EXIF's tag of how the camera was held."""
 
 
 def decode_image(source: Path | bytes, channels: int) -> Image.Image:
@@ -33,8 +34,8 @@ def decode_image(source: Path | bytes, channels: int) -> Image.Image:
         channels: 3 for RGB, 1 for grey. Transparency is dropped, and CMYK converted as Pillow does.
 
     Raises:
-        DataError: it is missing, damaged, truncated, too large, of more than 8 bits a channel, or no image; the message
-            does not repeat its name.
+        DataError: it is missing, damaged, truncated, too large, grey of more than 8 bits, or no image; the message does
+            not repeat its name. Pillow reads colour of 16 bits as 8 bits.
     """
     if isinstance(source, Path) and source.exists() and not source.is_file():
         raise DataError("it is not a regular file.")  # a pipe would keep us waiting
@@ -111,7 +112,7 @@ def jpeg_size(data: bytes) -> tuple[int, int] | None:
         if data[position] != 0xFF:
             return None
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4])
-        if marker == 0xE1 and data[position + 4 : position + 8] == b"Exif" and not _is_upright(data):
+        if marker == 0xE1 and not _is_upright(data):  # by EXIF or XMP
             return None
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # the frame
             height, width = (int.from_bytes(data[position + at : position + at + 2]) for at in (5, 7))
@@ -123,14 +124,14 @@ def jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 def _is_upright(data: bytes) -> bool:
     try:
-        return Image.open(io.BytesIO(data)).getexif().get(_ORIENTATION, 1) not in range(2, 9)
+        return Image.open(io.BytesIO(data)).getexif().get(ORIENTATION, 1) not in range(2, 9)
     except Exception:  # it will be said when the image is decoded
         return False
 
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF says nothing about the pixels
         return image
     return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image

@@ -12,7 +12,7 @@ import numpy as np
 from reslab.data.dataset import Labels, Role
 from reslab.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "Listing", "list_folder"]
+__all__ = ["IMAGE_SUFFIXES", "Listing", "is_image_name", "list_folder"]
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
@@ -72,8 +72,22 @@ def _subfolders(folder: Path) -> list[str]:
         raise DataError(f"cannot read the folder {folder}: {error.strerror}.") from None
 
 
+def _class_names(folder: Path) -> list[str]:
+    names = _subfolders(folder)
+    normal: dict[str, str] = {}
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(name).decode(errors="backslashreplace")
+            raise DataError(f"the name of the class folder '{shown}' in {folder} is not UTF-8; rename it.") from None
+        if normal.setdefault(unicodedata.normalize("NFC", name), name) != name:
+            raise DataError(f"{folder} has the class {name!r} twice, in different Unicode forms; put them together.")
+    return names
+
+
 def _list_classes(folder: Path) -> dict[str, list[str]]:
-    classes = {name: list(_image_files(folder / name)) for name in _subfolders(folder)}
+    classes = {name: list(_image_files(folder / name)) for name in _class_names(folder)}
     if not classes:
         raise DataError(f"{folder} has no class folders; put the images of each class into a folder of its own.")
     for name, files in classes.items():
@@ -83,12 +97,17 @@ def _list_classes(folder: Path) -> dict[str, list[str]]:
 
 
 def _image_files(folder: Path) -> Iterator[str]:
-    for parent, _, files in sorted(os.walk(folder)):
-        yield from (os.path.join(parent, name) for name in sorted(files) if _suffix(name) in IMAGE_SUFFIXES)
+    for parent, _, files in sorted(os.walk(folder, onerror=_refuse)):
+        yield from (os.path.join(parent, name) for name in sorted(files) if is_image_name(name))
 
 
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
+def _refuse(error: OSError) -> None:
+    raise DataError(f"cannot read the folder {error.filename}: {error.strerror}.")
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's name ends as an image's."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def _check_same_classes(folder: Path, classes: tuple[str, ...], other: Path, others: tuple[str, ...]) -> None:

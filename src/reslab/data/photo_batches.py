@@ -86,7 +86,14 @@ class PhotoBatches:
         """
         if iteration != self._next:
             self._prepared = self._prepare(iteration)
-        prepared = next(self._prepared)
+        try:
+            prepared = next(self._prepared)
+        except (RuntimeError, OSError):
+            self.close()
+            raise DataError(
+                "a process that decodes photos was ended, as happens when memory or /dev/shm is too small; use fewer "
+                "--workers, or 0."
+            ) from None
         self._next = iteration + 1
         if isinstance(prepared, DataError):
             raise prepared
@@ -142,8 +149,14 @@ class _Source(Dataset[Any]):
 
     def _batch(self, iteration: int) -> RawBatch:
         positions = np.arange(iteration * self.batch_size, (iteration + 1) * self.batch_size)
+        # A photo's repeats lie far apart: neighbours are mixed with each other, and parts of a batch have norms of
+        # their own.
+        positions = positions[np.argsort(positions % len(self.split) % self.repeats, kind="stable")]
         side = self.transform.train_size
-        pixels = torch.empty(self.batch_size, side, side, 3, dtype=torch.uint8)
+        try:
+            pixels = torch.empty(self.batch_size, side, side, 3, dtype=torch.uint8)
+        except RuntimeError:
+            raise DataError(f"{self.batch_size:,} photos of {side}x{side} pixels do not fit into memory.") from None
         shifts, erased = np.empty((self.batch_size, 3), np.float32), np.empty((self.batch_size, 4), np.int64)
         chosen = np.empty(self.batch_size, np.int64)
         for place, (epoch, offset) in enumerate(zip(*np.divmod(positions, len(self.split)), strict=True)):

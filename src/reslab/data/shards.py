@@ -13,8 +13,8 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import urljoin
+from typing import Any, get_args
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,12 @@ __all__ = ["INDEX_NAME", "PackReport", "is_url", "load_shards", "pack_shards"]
 
 INDEX_NAME = "index.safetensors"
 _FORMAT = 1
+_STARTED = ".packing"  # there while a folder is being filled
 _ATTEMPTS = 4
 _TIMEOUT_SECONDS = 30.0
 _MOST_CONNECTIONS = 16  # of a process, whose threads read at once
 _LARGEST_INDEX = 4 << 30
+_LARGEST_FILE = 1 << 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ def pack_shards(
         raise DataError(f"{out} has a packed data set already; choose another folder.")
     if shard_bytes < 1:
         raise DataError(f"a shard must have at least one byte, not {shard_bytes}.")
-    out.mkdir(parents=True, exist_ok=True)
+    _start(out)
     tensors: dict[str, NDArray[Any]] = {}
     shards: list[str] = []
     total = 0
@@ -110,7 +112,8 @@ def pack_shards(
         "roles": list(data.splits),
         "shards": {name: file_digest(out / name) for name in shards},
     }
-    write_bytes(out / INDEX_NAME, save(tensors, {"reslab": json.dumps(about, ensure_ascii=False)}))
+    write_bytes(out / INDEX_NAME, save(tensors, {"reslab": json.dumps(about)}))
+    (out / _STARTED).unlink()
     num_images = {role: len(split) for role, split in data.splits.items()}
     return PackReport(shards=tuple(shards), num_images=num_images, num_bytes=total)
 
@@ -134,6 +137,7 @@ def load_shards(
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")
         about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["reslab"])
+        _check_about(about)
         if about["format"] != _FORMAT:
             raise DataError(f"the index of {place} is of format {about['format']}; this version reads {_FORMAT}.")
         roles: list[Role] = [role] if role and role in about["roles"] else about["roles"]
@@ -141,6 +145,7 @@ def load_shards(
         splits: dict[Role, PhotoSplit] = {}
         for name in roles:
             parts = {key: tensors[f"{name}.{key}"] for key in ("text", "ends", "labels", "shard", "start", "size")}
+            _check_parts(parts, len(shards), len(about["classes"]))
             files = ShardFiles(
                 str(place), shards, Paths(parts["text"], parts["ends"]), parts["shard"], parts["start"], parts["size"]
             )
@@ -148,8 +153,8 @@ def load_shards(
         data = PhotoData(about["name"], tuple(about["classes"]), splits, about["note"])
     except DataError:
         raise
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"the index of {place} is damaged: {error}.") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"the index of {place} is damaged: {str(error).rstrip('.')}.") from None
     if not is_url(place):
         _check_shards(Path(place), about["shards"], verify)
     return data
@@ -213,7 +218,7 @@ class ShardFiles:
 
     def _where(self, number: int) -> str:
         shard = self.shards[int(self.shard[number])]
-        return urljoin(self.place.rstrip("/") + "/", shard) if is_url(self.place) else os.path.join(self.place, shard)
+        return _beside(self.place, shard) if is_url(self.place) else os.path.join(self.place, shard)
 
     def _pread(self, number: int, start: int, size: int) -> bytes:
         try:
@@ -232,6 +237,18 @@ class ShardFiles:
         return _get(pool, self._where(number), {"Range": f"bytes={start}-{start + size - 1}"}, 206, size)
 
 
+def _start(out: Path) -> None:
+    """Makes the folder, or takes away what an earlier try has left there; anything else is somebody's."""
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is not a folder.")
+    if out.exists() and any(out.iterdir()) and not (out / _STARTED).exists():
+        raise DataError(f"{out} is not empty; choose another folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _STARTED).touch()
+    for path in out.glob("*-*.tar"):
+        path.unlink()
+
+
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
     """Adds a file with no owner or time, so that the same photos give the same bytes; where its content begins."""
     member = tarfile.TarInfo(name)
@@ -248,18 +265,48 @@ def _suffix(name: str) -> str:
 
 def _read_index(place: str | Path) -> bytes:
     if is_url(place):
-        address = urljoin(str(place).rstrip("/") + "/", INDEX_NAME)
-        return _get(_connections(), address, {}, 200, _LARGEST_INDEX)
+        return _get(_connections(), _beside(str(place), INDEX_NAME), {}, 200, _LARGEST_INDEX)
     try:
         return (Path(place) / INDEX_NAME).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read the index of {place}: {error.strerror}.") from None
 
 
+def _beside(address: str, name: str) -> str:
+    return f"{address.rstrip('/')}/{quote(name)}"
+
+
+def _check_about(about: dict[str, Any]) -> None:
+    """Raises ValueError unless the index's words are of the kinds that `pack_shards` writes."""
+    texts = [about["name"], about["note"], *about["classes"], *about["shards"], *about["shards"].values()]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(about["classes"], list):
+        raise ValueError("a name is no text")
+    "".join(texts).encode()  # raises on half characters
+    if not set(about["roles"]) <= set(get_args(Role)) or not about["roles"]:
+        raise ValueError(f"its roles are {about['roles']}")
+    if any(os.path.basename(name) != name or name in ("", ".", "..") for name in about["shards"]):
+        raise ValueError("a shard is not beside the index")
+
+
+def _check_parts(parts: dict[str, NDArray[Any]], num_shards: int, num_classes: int) -> None:
+    """Raises ValueError unless a role's arrays can be those of photos in so many shards and classes."""
+    columns = [parts[key] for key in ("ends", "labels", "shard", "start", "size")]
+    if any(column.ndim != 1 or column.dtype != np.int64 or len(column) != len(columns[0]) for column in columns):
+        raise ValueError("its columns do not belong together")
+    if not len(columns[0]):
+        raise ValueError("a role has no photos")
+    for key, most in (("labels", num_classes), ("shard", num_shards), ("start", 1 << 48), ("size", _LARGEST_FILE)):
+        if parts[key].min() < 0 or parts[key].max() >= most:
+            raise ValueError(f"{key} are not within 0 and {most - 1:,}")
+    text, ends = parts["text"], parts["ends"]
+    if text.dtype != np.uint8 or ends[0] < 0 or (np.diff(ends) < 0).any() or ends[-1] != text.size or text.ndim != 1:
+        raise ValueError("its names do not end where they should")
+
+
 def _check_shards(folder: Path, shards: dict[str, str], verify: bool) -> None:
     for name, digest in shards.items():
         path = folder / name
-        if Path(name).name != name or not path.is_file():
+        if not path.is_file():
             raise DataError(f"{folder} lacks the shard {name!r} that its index names.")
         if verify and file_digest(path) != digest:
             raise DataError(f"{path} is not the shard that the index was written for; pack the data anew.")
@@ -291,5 +338,6 @@ def _get(pool: Any, address: str, headers: dict[str, str], status: int, most: in
             return content
         finally:
             response.release_conn()
-    except urllib3.exceptions.HTTPError as error:
-        raise DataError(f"cannot read {address}: {getattr(error, 'reason', None) or error}.") from None
+    except (urllib3.exceptions.HTTPError, ValueError) as error:  # ValueError: an address that is none
+        reason = str(getattr(error, "reason", None) or error).rstrip(".")
+        raise DataError(f"cannot read {address}: {reason}.") from None

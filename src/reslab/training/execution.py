@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import torch
 
-from reslab.analysis.complexity import count_macs
+from reslab.analysis.complexity import count_macs, summarize
 from reslab.analysis.memory import FIRST_STEP_BYTES, Segments, plan_checkpointing
 from reslab.environment import available_cores, parse_memory, resident_bytes
 from reslab.errors import CheckpointError, ModelError, RecipeError
@@ -141,8 +141,13 @@ def _plan_memory(
     limit = parse_memory(recipe.hardware.memory)
     on_cpu = device == "cpu"
     before = resident_bytes() if on_cpu else -FIRST_STEP_BYTES  # nothing of which lies in a GPU's memory
+    # Plans know weights, gradients and momentum; an average of the weights and LAMB's second moment are as large each.
+    copies = (recipe.regularization.ema_decay > 0) + (recipe.optimizer.kind == "lamb")
+    before += copies * 4 * summarize(spec, image_size).parameters
+    part = recipe.data.batch_size // recipe.optimizer.accumulate
+    before += 4 * (recipe.data.batch_size - part) * image_size[0] * image_size[1] * spec.in_channels  # the other parts
     try:
-        plan = plan_checkpointing(spec, image_size, recipe.data.batch_size, int(_MOST_PLANNED * (limit - before)))
+        plan = plan_checkpointing(spec, image_size, part, int(_MOST_PLANNED * (limit - before)))
     except ModelError as error:
         raise RecipeError(f"hardware.memory={recipe.hardware.memory} is too little: {error}") from None
     predicted = before + plan.peak_bytes

@@ -44,7 +44,8 @@ def finish_run(
     if num_images := recipe.monitoring.precise_bn_images:
         train = data.split("train")
         # Images of every class, since a folder's come class by class; and full batches, which weigh the same.
-        batch_size = min(recipe.data.batch_size, num_images, len(train))
+        part = recipe.data.batch_size // recipe.optimizer.accumulate  # over which training took its statistics
+        batch_size = min(part, num_images, len(train))
         num_images = min(num_images, len(train)) // batch_size * batch_size
         chosen = np.random.default_rng(0).permutation(len(train))[:num_images]
         sample = train.subset(chosen)

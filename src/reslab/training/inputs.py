@@ -1,6 +1,6 @@
 """What a recipe makes of data: loaded, normalised and cut into batches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -10,10 +10,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from reslab.console import progress_bar
 from reslab.data import NAMED_DATA, ImageData, absolute_spec, load_data
-from reslab.data.batches import TrainingBatches
-from reslab.data.dataset import Images, Samples, Split
+from reslab.data.batches import TrainingBatches, read_in_parts
+from reslab.data.dataset import Samples, Split
 from reslab.data.normalization import Normalization
 from reslab.data.photo_batches import PhotoBatches
 from reslab.data.photo_transforms import PhotoTransform
@@ -29,8 +28,6 @@ from reslab.training.recipe import DataRecipe, Recipe
 __all__ = ["AnyData", "Batches", "data_spec", "load_inputs", "make_batches", "measured_normalization"]
 
 AnyData: TypeAlias = ImageData | PhotoData
-
-_READ_AT_ONCE = 64  # photos, while a mean is measured
 
 
 class Batches(Protocol):
@@ -75,8 +72,16 @@ def data_spec(data: str | Path | AnyData) -> str:
     return data.name if isinstance(data, ImageData | PhotoData) else absolute_spec(data)
 
 
-def measured_normalization(run: Run, split: Samples, recipe: DataRecipe, progress: bool) -> Normalization:
+def measured_normalization(
+    run: Run, split: Samples, recipe: DataRecipe, asked_to_stop: Callable[[], object]
+) -> Normalization:
     """The normalisation of training images; of photos it is measured once a run, on their test views, and kept.
+
+    Args:
+        run: that keeps it.
+        split: the training images.
+        recipe: says what is measured.
+        asked_to_stop: called from time to time while photos are read; may raise.
 
     Raises:
         CheckpointError: the run's file of it is damaged.
@@ -87,7 +92,7 @@ def measured_normalization(run: Run, split: Samples, recipe: DataRecipe, progres
     if recipe.normalization == "imagenet":
         return Normalization.imagenet()
     if not path.exists():
-        measured = Normalization.measure(read_all(split, progress), recipe.normalization)
+        measured = Normalization.measure(read_in_parts(split, asked_to_stop=asked_to_stop), recipe.normalization)
         with atomic_path(path) as temporary:
             save_file({"mean": measured.mean, "std": measured.std}, temporary)
     try:
@@ -95,15 +100,6 @@ def measured_normalization(run: Run, split: Samples, recipe: DataRecipe, progres
         return Normalization(tensors["mean"], tensors["std"])
     except (OSError, SafetensorError, KeyError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); remove it, and it is measured again.") from None
-
-
-def read_all(split: Samples, progress: bool) -> Iterator[Images]:
-    """A split's test views, some at a time."""
-    with progress_bar(enabled=progress) as bar:
-        task = bar.add_task("Measuring mean and std", total=len(split))
-        for start in range(0, len(split), _READ_AT_ONCE):
-            yield split.read(start, start + _READ_AT_ONCE)
-            bar.advance(task, _READ_AT_ONCE)
 
 
 def make_batches(

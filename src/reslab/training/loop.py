@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reslab.data.photos import PhotoData
 from reslab.environment import describe_environment
-from reslab.errors import CheckpointError, DivergenceError, ModelError, RecipeError
+from reslab.errors import CheckpointError, DataError, DivergenceError, ModelError, RecipeError
 from reslab.models import NetSpec, parse_model, spell
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
@@ -33,7 +33,7 @@ from reslab.training.progress import TrainingProgress
 from reslab.training.recipe import Recipe, load_recipe, recipe_from_dict
 from reslab.training.schedule import Plateau, WarmUp, learning_rate
 from reslab.training.state import Meter, TrainingState, step_seed
-from reslab.training.stopping import StopAfter, StopRequests
+from reslab.training.stopping import StopAfter, Stopped, StopRequests
 
 __all__ = ["TrainResult", "train"]
 
@@ -154,8 +154,10 @@ def train(
         torch.set_num_threads(execution.threads)
         try:
             with torch.random.fork_rng(devices=[]), tensor_memory(execution.tensor_bytes):
-                trainer = Trainer(run, spec, images, recipe, seed, execution, weights, test_curve, progress)
+                trainer = Trainer(run, spec, images, recipe, seed, execution, weights, test_curve, progress, stop.check)
                 return trainer.run_until(stop)
+        except Stopped as stopped:
+            return TrainResult(run, 0, str(stopped), None)
         finally:
             torch.set_num_threads(threads)
 
@@ -174,11 +176,12 @@ class Trainer:
         weights: str | Path | None,
         test_curve: bool,
         progress: bool,
+        asked_to_stop: Callable[[], object] = bool,
     ) -> None:
         self.run, self.data, self.recipe, self.execution, self.seed = run, data, recipe, execution, seed
         self.test_curve, self.progress = test_curve, progress
         split = data.split("train")
-        self.normalization = measured_normalization(run, split, recipe.data, progress)
+        self.normalization = measured_normalization(run, split, recipe.data, asked_to_stop)
         self.batches = make_batches(recipe, split, self.normalization, seed, torch.device(execution.device))
         self.mixing = make_mixing(recipe.regularization, spec.num_classes)
         torch.manual_seed(seed)
@@ -250,12 +253,17 @@ class Trainer:
                 progress.say(f"  {reason}")
             state.model.train()
             try:
+                self._record_again(progress)
                 while state.iteration < total:
                     if (stopped_by := stop.reason(state.iteration)) is not None:
                         self._save()
                         return TrainResult(self.run, state.iteration, stopped_by, None)
-                    self.iterate()
-                    self._record(progress)
+                    try:
+                        self.iterate()
+                        self._record(progress)
+                    except DataError:  # a photo that cannot be read: what was learned before it is not lost
+                        self._save()
+                        raise
                 self._save()
             except DivergenceError as error:
                 raise self._explained(error) from None
@@ -315,17 +323,31 @@ class Trainer:
         state, monitoring = self.state, self.recipe.monitoring
         at_end = state.iteration == self.recipe.schedule.iterations
         evaluation_due = state.iteration % monitoring.eval_every == 0 or at_end
-        if state.iteration % monitoring.log_every == 0 or evaluation_due:
-            row: dict[str, Any] = {"iteration": state.iteration, "learning_rate": self.last_rate, **state.meter.row()}
+        if self._row_due():
+            found = self._evaluations() if evaluation_due else {}
+            row = {"iteration": state.iteration, "learning_rate": self.last_rate, **state.meter.row(), **found}
             state.seconds += state.meter.seconds
             state.meter = Meter()
-            if evaluation_due:
-                row |= self._evaluations()
             self.run.append_row(row)
             progress.show(row)
         progress.advance(state.iteration)
         if state.iteration % monitoring.checkpoint_every == 0 and not at_end:
             self._save()
+
+    def _record_again(self, progress: TrainingProgress) -> None:
+        """What was due when a run ended, in the middle of an evaluation, with an image that could not be read."""
+        state, rows = self.state, self.run.rows()
+        if self._row_due() and state.meter.num_images and (not rows or rows[-1]["iteration"] < state.iteration):
+            self.last_rate = learning_rate(self.recipe, state.iteration - 1, state.warmup.active, state.plateau.drops)
+            self._record(progress)
+
+    def _row_due(self) -> bool:
+        monitoring, iteration = self.recipe.monitoring, self.state.iteration
+        return (
+            iteration % monitoring.log_every == 0
+            or iteration % monitoring.eval_every == 0
+            or iteration == self.recipe.schedule.iterations
+        )
 
     def _evaluations(self) -> dict[str, float]:
         errors: dict[str, float] = {}

@@ -23,8 +23,8 @@ def make_loss(recipe: RegularizationRecipe, num_classes: int) -> Loss:
 
     def binary(logits: Tensor, labels: Tensor) -> Tensor:
         shares = functional.one_hot(labels, num_classes).to(logits.dtype) if labels.ndim == 1 else labels
-        if recipe.mixed_targets == "present":
-            shares = (shares > 0).to(logits.dtype)
+        if recipe.target_threshold:
+            shares = (shares > recipe.target_threshold).to(logits.dtype)
         return functional.binary_cross_entropy_with_logits(logits, shares * (1 - smoothing) + smoothing / num_classes)
 
     return binary

@@ -7,6 +7,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from math import isfinite
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -92,7 +93,7 @@ class ScheduleRecipe:
     """Nets of at least so many layers warm up; 0 for none."""
 
     def __post_init__(self) -> None:
-        _check(self.iterations > 0, "schedule.iterations must be positive", self.iterations)
+        _check(0 < self.iterations <= 1 << 40, "schedule.iterations must be positive, and below 2^40", self.iterations)
         _check(self.factor > 0, "schedule.factor must be positive", self.factor)
         _check(self.plateau_evaluations > 0, "schedule.plateau_evaluations must be positive", self.plateau_evaluations)
         _check(self.plateau_threshold >= 0, "schedule.plateau_threshold must not be negative", self.plateau_threshold)
@@ -171,6 +172,7 @@ class DataRecipe:
 
     def __post_init__(self) -> None:
         _check(self.batch_size > 1, "data.batch_size must be at least 2 (batch norm)", self.batch_size)
+        _check(self.batch_size <= 1 << 20, "data.batch_size must be at most 2^20", self.batch_size)
         _check(self.val_images >= 0, "data.val_images must not be negative", self.val_images)
         _check(0 <= self.pad <= 64, "data.pad must be between 0 and 64 pixels", self.pad)
         for name in ("train_size", "test_size", "test_resize"):
@@ -211,8 +213,9 @@ class RegularizationRecipe:
     """Alpha of the pasting of one image's rectangle into another (arXiv 1905.04899); 0 for none."""
     loss: Literal["cross-entropy", "binary-cross-entropy"] = "cross-entropy"
     """Over all classes at once, or of each class against the rest (arXiv 2110.00476)."""
-    mixed_targets: Literal["shares", "present"] = "shares"
-    """Of binary cross-entropy: a class of a mixed image is there by its share, or wholly whatever its share."""
+    target_threshold: float = 0.0
+    """Of binary cross-entropy: a class whose share of a mixed image is above this is wholly there, and any other not at
+    all; 0 keeps the shares."""
     ema_decay: float = 0.0
     """The weights that a run leaves are an average in which each iteration's weigh so much less than the next one's;
     0 for no averaging."""
@@ -228,6 +231,11 @@ class RegularizationRecipe:
         )
         _check(0 <= self.mixup <= 100, "regularization.mixup must be between 0 and 100", self.mixup)
         _check(0 <= self.cutmix <= 100, "regularization.cutmix must be between 0 and 100", self.cutmix)
+        _check(
+            0 <= self.target_threshold < 1,
+            "regularization.target_threshold must be at least 0 and below 1",
+            self.target_threshold,
+        )
         _check(0 <= self.ema_decay < 1, "regularization.ema_decay must be at least 0 and below 1", self.ema_decay)
         _check(
             self.ghost_batch == 0 or self.ghost_batch > 1,
@@ -255,7 +263,8 @@ class HardwareRecipe:
     """Processes that decode photos; 0 to decode in the training process, -1 for one a core."""
     memory: str = ""
     """Limit for the whole process, as in 2GiB (on a GPU, for its memory): blocks are computed again for the gradients
-    where it is needed, which changes the time and not the weights. Empty for none."""
+    where it is needed, which changes the time and not the weights. Processes that decode photos are not counted. Empty
+    for none."""
 
     def __post_init__(self) -> None:
         if self.memory:
@@ -310,6 +319,16 @@ class Recipe:
                 f"data.batch_size {batch_size} cannot be computed in optimizer.accumulate = {parts} equal parts of two "
                 "images or more."
             )
+        ghost = self.regularization.ghost_batch
+        if ghost and batch_size // parts > ghost and batch_size // parts % ghost == 1:
+            raise RecipeError(
+                f"{batch_size // parts} images in ghost batches of {ghost} leave a single one, of which batch norm has "
+                "no statistics; change regularization.ghost_batch."
+            )
+        for table in fields(self):
+            for name, value in vars(getattr(self, table.name)).items() if table.name != "name" else ():
+                if isinstance(value, float) and not isfinite(value):
+                    raise RecipeError(f"{table.name}.{name} must be a finite number, not {value}.")
 
     def rescaled(self, iterations: int) -> "Recipe":
         """The same recipe with its whole schedule stretched or shrunk to a number of iterations.

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from reslab.errors import RecipeError
 
-__all__ = ["PARENT_VARIABLE", "StopAfter", "StopRequests"]
+__all__ = ["PARENT_VARIABLE", "StopAfter", "StopRequests", "Stopped"]
 
 # Where a training is a part of something larger: the process without which it is not to go on.
 PARENT_VARIABLE = "RESLAB_PARENT_PID"
@@ -47,6 +47,10 @@ class StopAfter:
         raise RecipeError(f"cannot read the stop {text!r}: write iterations, as in 500, or a time, as in 90s, 30m, 2h.")
 
 
+class Stopped(Exception):  # noqa: N818 - no error: somebody asked for it
+    """Raised between two steps of a preparation that can be begun again."""
+
+
 class StopRequests:
     """Notes signals while it is entered; the loop asks between two iterations, so that no update is cut in half.
 
@@ -80,6 +84,12 @@ class StopRequests:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)
+
+    def check(self) -> None:
+        """Raises Stopped if a signal or the time asks for it, where there is no iteration to stop at yet."""
+        reason = self.reason(-1)
+        if reason is not None:
+            raise Stopped(reason)
 
     def reason(self, iteration: int) -> str | None:
         """Why to stop before this iteration; None to go on."""

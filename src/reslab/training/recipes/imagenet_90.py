@@ -4,8 +4,8 @@
 
 Random crops of 8 to 100 % of the area, mirror images, everyone's mean and std; SGD with momentum 0.9, weight decay 1e-4
 on every parameter, batches of 256, the rate 0.1 divided by 10 after 30 and 60 epochs. torchvision's references/
-classification without options; fb.resnet.torch has colour jitter and lighting too (`--data.color jitter
---data.color-strength 0.4` and `--data.color pca` are one or the other).
+classification without options; fb.resnet.torch has Nesterov's momentum, and colour jitter and lighting too (here
+`--data.color jitter --data.color-strength 0.4` and `--data.color pca` are one or the other).
 
 Expected, published for torchvision's V1, top-1 error of one central crop: ResNet-18 30.24, ResNet-34 26.69, ResNet-50
 23.87, ResNet-101 22.63, ResNet-152 21.69. Cost: 115 million images.

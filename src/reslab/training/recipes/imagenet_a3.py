@@ -3,8 +3,8 @@
     reslab train resnet50 --data imagenet/ --recipe imagenet-a3
 
 From Table 2 of "ResNet strikes back" (arXiv 2110.00476), as `imagenet-a1`, which says what differs from it, but: the
-rate 8e-3, weight decay 0.02, mixup 0.1, CutMix 1.0, RandAugment of magnitude 6, no smoothing, every photo once an
-epoch; crops of 160 pixels in training, and in tests 224 of 235, bicubic.
+rate 8e-3, weight decay 0.02, mixup 0.1, CutMix 1.0, RandAugment of magnitude 18 of 30, no smoothing, every photo once
+an epoch; crops of 160 pixels in training, and in tests 224 of 235, bicubic.
 
 Expected, published by timm, top-1 error of one central crop at 224, in %:
 ResNet-18 31.75, ResNet-34 27.00, ResNet-50 21.95, ResNet-101 20.16, ResNet-152 19.45.
@@ -21,6 +21,6 @@ RECIPE = replace(
     name="imagenet-a3",
     optimizer=replace(A1.optimizer, learning_rate=8e-3, weight_decay=0.02),
     schedule=replace(A1.schedule, iterations=round(100 * EPOCH)),
-    data=replace(A1.data, train_size=160, rand_magnitude=6, repeats=1),
+    data=replace(A1.data, train_size=160, rand_magnitude=18, repeats=1),
     regularization=replace(A1.regularization, label_smoothing=0.0, mixup=0.1),
 )
