@@ -25,6 +25,7 @@ from rich.table import Table
 
 from reslab.analysis.complexity import count_macs
 from reslab.bench.records import describe, find, make_record, ratios
+from reslab.bench.tables import make_table
 from reslab.bench.turns import Contender, Turns, Work, take_turns
 from reslab.console import progress_bar
 from reslab.data.listing import list_folder
@@ -99,12 +100,21 @@ def measure_loading(asked: argparse.Namespace) -> dict[str, Any]:
         first, *peers = (find(outcomes, contender.name) for contender in contenders)
         rows.append(
             {
-                "crop": crop,
+                "work": f"training crops, {crop}",
                 "contenders": [describe(outcome) for outcome in outcomes],
                 "ratios": {peer.name: ratios(first, peer) for peer in peers},
             }
         )
-    return make_record("photo-loading", {"size": SIZE, "batch_size": BATCH, "threads": 1, "turns": asked.turns}, rows)
+    return make_record(
+        "photo-loading",
+        {
+            "size": SIZE,
+            "batch_size": BATCH,
+            "turns": asked.turns,
+            "what": "one thread each, from files to normalised batches",
+        },
+        rows,
+    )
 
 
 # Dense testing: multiply-adds a second, of the whole path from files to scores
@@ -137,7 +147,9 @@ def measure_dense(asked: argparse.Namespace) -> dict[str, Any]:
         "contenders": [describe(outcome, "gmacs_per_second") for outcome in outcomes],
         "ratios": {peer.name: ratios(first, peer) for peer in peers},
     }
-    return make_record("photo-dense", {"model": DENSE_MODEL, "photos": 3, "turns": asked.turns}, [row])
+    return make_record(
+        "photo-dense", {"photos": 3, "turns": asked.turns, "what": "from files to scores, all threads, 3 photos"}, [row]
+    )
 
 
 # Memory: two workers, many passes
@@ -188,16 +200,11 @@ def resident_of(process: int) -> int:
 
 
 def show(record: dict[str, Any]) -> None:
-    table = Table(box=None)
-    for name in ("work", "contender", "images/s, GMACs/s", "lowest", "highest", "ratio of ours"):
-        table.add_column(name)
-    for row in record["rows"]:
-        for contender in row.get("contenders", ()):
-            rate, turns = contender.get("images_per_second") or contender["gmacs_per_second"], contender["turns"]
-            ratio = row["ratios"].get(contender["name"], {}).get("median", "")
-            work = next(str(row[key]) for key in ("crop", "work") if key in row)
-            table.add_row(work, contender["name"], f"{rate:.0f}", f"{min(turns):.0f}", f"{max(turns):.0f}", str(ratio))
-    Console(width=120).print(table)
+    made = make_table(record)
+    table = Table(*made.headings, box=None)
+    for row in made.rows:
+        table.add_row(*row)
+    Console(width=120).print(table, made.note)
 
 
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {

@@ -161,6 +161,9 @@ def render(name: str) -> str:
         "inference": bench_table,
         "pipeline": bench_table,
         "memory": bench_table,
+        "photo-loading": bench_table,
+        "photo-dense": bench_table,
+        "photo-memory": bench_table,
         "longer_training": longer_training,
     }
     return makers[record.get("experiment") or record["benchmark"]](record)

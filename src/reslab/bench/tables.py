@@ -32,6 +32,9 @@ def make_table(record: dict[str, Any]) -> ResultTable:
         "inference": _inference,
         "pipeline": _pipeline,
         "memory": _memory,
+        "photo-loading": _photos,
+        "photo-dense": _photos,
+        "photo-memory": _passes,
     }
     return makers[record["benchmark"]](record)
 
@@ -161,3 +164,31 @@ def _memory(record: dict[str, Any]) -> ResultTable:
     headings = ("network", "contender", "batch", "peak", "predicted", "images/s", "time an image, to all-kept")
     note = f"Peaks of the whole process; medians of {record['settings']['turns']} turns."
     return ResultTable(headings, tuple(rows), note)
+
+
+def _photos(record: dict[str, Any]) -> ResultTable:
+    unit, words = ("images_per_second", "images/s")
+    if record["benchmark"] == "photo-dense":
+        unit, words = ("gmacs_per_second", "G multiply-adds/s")
+    rows = []
+    for row in record["rows"]:
+        for found in row["contenders"]:
+            compared = row["ratios"].get(found["name"])
+            rows.append((row["work"], found["name"], f"{found[unit]:.4g}", spread(compared) if compared else ""))
+    first = record["rows"][0]["contenders"][0]["name"]
+    note = f"Medians of {record['settings']['turns']} turns; {record['settings']['what']}."
+    return ResultTable(("work", "contender", words, f"{first} to this one"), tuple(rows), note)
+
+
+def _passes(record: dict[str, Any]) -> ResultTable:
+    settings, (row,) = record["settings"], record["rows"]
+    sizes = [size / 2**20 for size in row["resident_bytes"]]
+    shown = sorted({0, 1, len(sizes) // 2, len(sizes) - 1})
+    rows = tuple(
+        (str(number + 1), f"{sizes[number]:,.0f} MiB", f"{sizes[number] / sizes[0] - 1:+.1%}") for number in shown
+    )
+    note = (
+        f"Resident memory of the process and its {settings['workers']} workers after passes over "
+        f"{settings['num_files']:,} files; the most was {row['most']:+.1%} of the first pass's."
+    )
+    return ResultTable(("pass", "resident", "to the first"), rows, note)

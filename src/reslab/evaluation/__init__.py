@@ -2,5 +2,17 @@
 
 from reslab.evaluation.evaluate import EVALUATION_BATCH, Evaluation, evaluate
 from reslab.evaluation.precise_bn import precise_batch_norm
+from reslab.evaluation.protocols import Dense, OneCrop, TenCrop
+from reslab.evaluation.scoring import average_scores, predict_split
 
-__all__ = ["EVALUATION_BATCH", "Evaluation", "evaluate", "precise_batch_norm"]
+__all__ = [
+    "EVALUATION_BATCH",
+    "Dense",
+    "Evaluation",
+    "OneCrop",
+    "TenCrop",
+    "average_scores",
+    "evaluate",
+    "precise_batch_norm",
+    "predict_split",
+]
