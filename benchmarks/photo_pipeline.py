@@ -181,13 +181,8 @@ def measure_memory(asked: argparse.Namespace) -> dict[str, Any]:
                 print(f"pass {number + 1:2}  {resident[-1] / 2**20:,.0f} MiB", flush=True)
                 bar.advance(task)
         batches.close()
-    row = {
-        "resident_bytes": resident,
-        "growth": resident[-1] / resident[0] - 1,
-        "most": max(resident) / resident[0] - 1,
-    }
     settings = {"num_files": asked.files, "passes": asked.passes, "workers": 2, "size": 32}
-    return make_record("photo-memory", settings, [row])
+    return make_record("photo-memory", settings, [{"resident_bytes": resident}])
 
 
 def children() -> list[int]:
