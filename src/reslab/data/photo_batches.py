@@ -1,6 +1,7 @@
 """Batches of photos: decoded and augmented in worker processes, normalised where the network runs."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -119,7 +120,14 @@ class PhotoBatches:
             pin_memory=self.device is not None and self.device.type == "cuda",
             worker_init_fn=_start_worker,
         )
-        return iter(loader)
+        before = signal.getsignal(signal.SIGCHLD)
+        prepared = iter(loader)
+        # The loader leaves a handler for ended children behind, which runs in whichever thread gets the signal; with
+        # OpenVINO's and ONNX Runtime's threads in the process that was a segmentation fault. Without it a worker that
+        # was killed is noticed within five seconds, by asking.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, before)
+        return prepared
 
     def _normalized(self, raw: RawBatch) -> Tensor:
         pixels = raw.pixels.to(self.device, non_blocking=True)
