@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import shutil
+import signal
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -111,10 +112,16 @@ def absent(what: str) -> None:
 
 @pytest.fixture(autouse=True)
 def seeded() -> Iterator[None]:
-    """On one thread again after a test that has taken more: several wait for each other for minutes on busy cores."""
+    """Each test leaves the process as it was.
+
+    On one thread again, since several wait for each other for minutes on busy cores; and without the handler for ended
+    children that torch's DataLoader leaves behind: run in a thread of OpenVINO's or ONNX Runtime's, which get the signal
+    as well, it ends the process.
+    """
     torch.manual_seed(0)
     yield
     torch.set_num_threads(1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
