@@ -115,8 +115,8 @@ def seeded() -> Iterator[None]:
     """Each test leaves the process as it was.
 
     On one thread again, since several wait for each other for minutes on busy cores; and without the handler for ended
-    children that torch's DataLoader leaves behind: run in a thread of OpenVINO's or ONNX Runtime's, which get the signal
-    as well, it ends the process.
+    children that torch's DataLoader leaves behind: with OpenVINO and ONNX Runtime in the process, a child's end then
+    ended the process itself.
     """
     torch.manual_seed(0)
     yield
