@@ -187,7 +187,7 @@ def test_eval_takes_a_card_with_its_mean_and_std(shared, server, monkeypatch, tm
         archive.extractall(images, [m for m in archive if chosen.fullmatch(m.name)], filter="data")
     (folder,) = {path.parent.parent.parent for path in images.rglob("*.jpg")}
     model = "resnet20[shortcut_padding=split]"
-    common = ["eval", model, "--data", str(folder), "--json"]
+    common = ["eval", model, "--data", str(folder), "--json", "--no-cache"]
     assert main([*common, "--weights", "akamaster"]) == 0
     by_card = json.loads(capsys.readouterr().out)
     path = str(shared / "weights" / "akamaster-resnet20-12fca82f.th")
