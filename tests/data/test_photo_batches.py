@@ -121,11 +121,6 @@ def test_a_worker_that_is_killed_gets_a_sentence_and_no_worker_stays(train):
     assert not multiprocessing.active_children()
 
 
-def test_batches_that_no_memory_holds_get_a_sentence(train):
-    with pytest.raises(DataError, match="do not fit into memory"):
-        batches(train, batch_size=1 << 20, transform=PhotoTransform(crop="area", train_size=4096)).batch(0)
-
-
 def test_statistics_do_not_depend_on_how_they_are_read(train):
     whole = train.read(0, 20)
     for kind in ("per-pixel-mean", "per-channel"):

@@ -91,7 +91,7 @@ class PhotoBatches:
             self._prepared = self._prepare(iteration)
         try:
             prepared = next(self._prepared)
-        except (RuntimeError, OSError):
+        except (RuntimeError, OSError, EOFError):
             self.close()
             raise DataError(
                 "a process that decodes photos was ended, as happens when memory or /dev/shm is too small; use fewer "
