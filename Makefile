@@ -8,10 +8,12 @@ demo: .venv/.core  ## degradation and its cure on handwritten digits, about two 
 	$(BIN)/reslab paper run fig1 --data digits --out demo
 
 test: check  ## what every change must pass
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --ignore tests/deploy
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" tests/deploy
 
 test-all: check  ## the long tests too
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/deploy
+	$(BIN)/pytest -n 2 --dist loadfile tests/deploy
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .

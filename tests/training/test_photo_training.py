@@ -68,7 +68,7 @@ def test_stopped_and_resumed_with_workers_it_comes_to_the_same_weights(name, som
         )
         assert stopped.iteration == int(stop)
     done = train(SMALL, some_photos, recipe=small(name), run_dir=tmp_path / "parts", resume=True)
-    workers = train(SMALL, some_photos, recipe=small(name, workers=2), run_dir=tmp_path / "workers")
+    workers = train(SMALL, some_photos, recipe=small(name), run_dir=tmp_path / "workers")
     for folder in ("parts", "workers"):
         assert weights(tmp_path / "whole") == weights(tmp_path / folder)
         assert rows(tmp_path / "whole") == rows(tmp_path / folder)
@@ -125,7 +125,7 @@ def test_a_photo_damaged_while_training_is_named_and_the_run_can_go_on(some_phot
     (some_photos / "val" / "extra").symlink_to(damaged)
     whole = next(photos.glob("val/*/*")).read_bytes()
     (damaged / "1.jpg").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
-    recipe = small("imagenet-90", workers=2)
+    recipe = small("imagenet-90")
     run = tmp_path / "run"
     with pytest.raises(DataError, match=r"cannot use the image .*extra/1\.jpg: it "):
         train(SMALL, some_photos, recipe=recipe, run_dir=run)
