@@ -115,8 +115,7 @@ def seeded() -> Iterator[None]:
     """Each test leaves the process as it was.
 
     On one thread again, since several wait for each other for minutes on busy cores; and without the handler for ended
-    children that torch's DataLoader leaves behind: with OpenVINO and ONNX Runtime in the process, a child's end then
-    ended the process itself.
+    children that torch's DataLoader leaves behind.
     """
     torch.manual_seed(0)
     yield
