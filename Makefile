@@ -8,12 +8,10 @@ demo: .venv/.core  ## degradation and its cure on handwritten digits, about two 
 	$(BIN)/reslab paper run fig1 --data digits --out demo
 
 test: check  ## what every change must pass
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --ignore tests/deploy
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" tests/deploy
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: check  ## the long tests too
-	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/deploy
-	$(BIN)/pytest -n 2 --dist loadfile tests/deploy
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import os
 import shutil
-import signal
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -112,15 +111,10 @@ def absent(what: str) -> None:
 
 @pytest.fixture(autouse=True)
 def seeded() -> Iterator[None]:
-    """Each test leaves the process as it was.
-
-    On one thread again, since several wait for each other for minutes on busy cores; and without the handler for ended
-    children that torch's DataLoader leaves behind.
-    """
+    """Each test leaves the process on one thread: several wait for each other for minutes on busy cores."""
     torch.manual_seed(0)
     yield
     torch.set_num_threads(1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -33,7 +33,6 @@ def batches(train, **changes):
     return PhotoBatches(train, Normalization.imagenet(), **settings)
 
 
-@pytest.mark.slow
 def test_neither_workers_nor_where_one_starts_change_a_batch(train):
     straight = batches(train)
     expected = [straight.batch(iteration) for iteration in range(6)]
@@ -96,7 +95,7 @@ def test_a_mean_of_every_pixel_becomes_one_of_every_channel_at_another_size(trai
     torch.testing.assert_close(images[0], torch.as_tensor(expected).float(), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_damaged_photo_is_named_and_no_worker_stays(photos, tmp_path, workers):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -110,7 +109,6 @@ def test_a_damaged_photo_is_named_and_no_worker_stays(photos, tmp_path, workers)
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.slow
 def test_a_worker_that_is_killed_gets_a_sentence_and_no_worker_stays(train):
     some = batches(train, workers=2, num_batches=10_000)
     some.batch(0)

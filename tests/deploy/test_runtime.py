@@ -226,3 +226,24 @@ def test_no_connection_is_opened_and_nothing_is_left_at_home(files, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
     assert done.stderr == ""
     assert done.stdout == "[] []\n"
+
+
+SIGNALLED = """
+import os, signal, sys, threading
+from reslab.deploy import load_deployed
+signal.signal(signal.SIGUSR1, lambda *_: print("noted"))
+loaded = [load_deployed(sys.argv[1], sys.argv[2], threads=1)]
+last_user = threading.Thread(target=lambda: loaded.pop().close())
+last_user.start()
+last_user.join()
+os.kill(os.getpid(), signal.SIGUSR1)
+print("alive")
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_signals_are_handled_after_another_thread_has_dropped_the_last_network(engine, files):
+    """OpenVINO's Core lends its first thread a stack for signals, which it must not free elsewhere."""
+    command = [sys.executable, "-c", SIGNALLED, str(files.float32[engine]), engine]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "noted\nalive\n", "")

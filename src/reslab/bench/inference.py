@@ -33,7 +33,7 @@ from reslab.bench.rates import RATES, Rate, rate_contender
 from reslab.bench.records import best, describe, ratios, share
 from reslab.bench.turns import BenchmarkError, CannotRun, Contender, Turns, Work, take_turns
 from reslab.deploy.engine_files import ENGINE_FILES
-from reslab.deploy.engines import quiet_import
+from reslab.deploy.engines import openvino_core, quiet_import
 from reslab.deploy.runtime import SUFFIXES, Deployed, Engine, load_deployed, read_metadata, read_openvino
 from reslab.deploy.source import source_of_weights
 from reslab.models import NetSpec, create_model
@@ -183,7 +183,7 @@ def _openvino(hint: dict[str, str], task: InferenceTask, folder: Path) -> Work:
     openvino, images = quiet_import("openvino"), _images(task)
     model = openvino.convert_model(_network(task), example_input=images, input=[tuple(images.shape)])
     settings = {"INFERENCE_NUM_THREADS": task.threads, "PERFORMANCE_HINT": "LATENCY", **hint}
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    compiled = openvino_core().compile_model(model, "CPU", settings)
     request, batch = compiled.create_infer_request(), [images.numpy()]
     used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     details = {"precision": "bf16" if used == "bf16" else "fp32", "threads": task.threads}

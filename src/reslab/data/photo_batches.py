@@ -122,8 +122,8 @@ class PhotoBatches:
         )
         before = signal.getsignal(signal.SIGCHLD)
         prepared = iter(loader)
-        # The loader leaves a handler for ended children behind, for whatever else this process does later. Without it a
-        # worker that was killed is noticed within five seconds, by asking.
+        # The loader leaves a handler for ended children behind, which raises wherever this process happens to be.
+        # Without it a worker that was killed is noticed within five seconds, by asking.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGCHLD, before)
         return prepared

@@ -5,8 +5,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from reslab.environment import available_cores
@@ -28,6 +30,9 @@ TORCHS = ("torch", "torch.utils.cpp_extension")
 """Loggers: NNCF imports what says that there is a CUDA compiler and no GPU."""
 _TELEMETRY = "openvino_telemetry"
 _ONNXRUNTIME_SWITCHES = ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED")  # of today, and of some earlier versions
+
+
+_core_lock = Lock()
 
 
 class DeployError(ReslabError):
@@ -125,7 +130,19 @@ def onnx_session(path: Path, threads: int | None = None) -> Any:
 
 
 def openvino_core() -> Any:
-    """OpenVINO's entrance."""
+    """OpenVINO's entrance, one for as long as the process lives.
+
+    The first network that a Core compiles gives the thread that asked a stack for signals of its own, and frees it with
+    the Core. Freed by another thread, as happens when that one drops the last network, the first thread is left with a
+    stack that is not there: the next signal that Python handles, be it Ctrl-C, ends the process in a segmentation
+    fault. Seen in OpenVINO 2026.4 on Linux.
+    """
+    with _core_lock:
+        return _core()
+
+
+@cache
+def _core() -> Any:
     return quiet_import("openvino").Core()
 
 
