@@ -11,7 +11,7 @@ from reslab.bench import training
 from reslab.bench.training import TrainingTask, check_task, class_folders, make_trainer, training_images
 from reslab.bench.turns import BenchmarkError, CannotRun
 from reslab.errors import DataError, ModelError
-from reslab.training.recipe import recipe_from_dict
+from reslab.training.recipe_files import recipe_from_dict
 
 RECIPE = recipe_from_dict(
     {"name": "tiny", "data": {"batch_size": 4, "pad": 1}, "hardware": {"compile": "off", "threads": 1}}

@@ -5,7 +5,8 @@ import pytest
 from reslab.errors import CheckpointError, RecipeError
 from reslab.models import parse_model
 from reslab.training.execution import Execution, choose_execution
-from reslab.training.recipe import HardwareRecipe, load_recipe
+from reslab.training.recipe import HardwareRecipe
+from reslab.training.recipe_files import load_recipe
 
 SIZE = (32, 32)
 

@@ -15,7 +15,7 @@ from reslab.models import parse_model
 from reslab.training import train
 from reslab.training.execution import Execution, choose_execution
 from reslab.training.memory import _tensor_pool, tensor_memory
-from reslab.training.recipe import load_recipe, recipe_from_dict
+from reslab.training.recipe_files import load_recipe, recipe_from_dict
 
 # A training in a process of its own, for its peak.
 TRAINING = """
@@ -23,13 +23,13 @@ import json, sys
 from pathlib import Path
 from reslab.environment import resident_bytes
 from reslab.training import train
-from reslab.training.recipe import recipe_from_dict
+from reslab.training.recipe_files import recipe_from_dict
 
-folder, memory, batch, model = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+folder, memory, batch, model, precision = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
 recipe = recipe_from_dict({
     "schedule": {"iterations": 2, "milestones": []},
     "data": {"batch_size": batch, "flip": False},
-    "hardware": {"memory": memory, "threads": 1, "compile": "off"},
+    "hardware": {"memory": memory, "threads": 1, "compile": "off", "precision": precision},
 })
 train(model, "digits", recipe=recipe, run_dir=folder)
 record = json.loads(Path(folder, "run.json").read_text())
@@ -37,10 +37,10 @@ print(json.dumps({"peak": resident_bytes(peak=True), "execution": record["execut
 """
 
 
-def train_apart(folder, memory, batch, model):
+def train_apart(folder, memory, batch, model, precision="fp32"):
     if not Path("/proc/self/status").exists():
         pytest.skip("there is no /proc here to measure memory with")
-    command = [sys.executable, "-c", TRAINING, str(folder), memory, str(batch), model]
+    command = [sys.executable, "-c", TRAINING, str(folder), memory, str(batch), model, precision]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=110, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -75,6 +75,15 @@ def test_the_peak_is_what_was_predicted_and_within_the_limit(tmp_path, compiler)
     execution = found["execution"]
     assert execution["segments"], "this limit was meant to need checkpointing"
     assert execution["predicted_bytes"] <= 1e9
+    assert found["peak"] == pytest.approx(execution["predicted_bytes"], rel=0.15)
+    assert found["peak"] <= 1.05e9
+
+
+@pytest.mark.slow
+def test_in_bfloat16_the_same_limit_holds_more_images(tmp_path, compiler):
+    found = train_apart(tmp_path / "run", "1GB", 960, "resnet20", "bf16")
+    execution = found["execution"]
+    assert execution["segments"], "this limit was meant to need checkpointing"
     assert found["peak"] == pytest.approx(execution["predicted_bytes"], rel=0.15)
     assert found["peak"] <= 1.05e9
 

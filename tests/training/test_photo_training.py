@@ -22,7 +22,8 @@ from reslab.data.shards import pack_shards
 from reslab.errors import DataError, RecipeError
 from reslab.evaluation import evaluate
 from reslab.evaluation.trained import load_trained
-from reslab.training.recipe import HardwareRecipe, Recipe, load_recipe
+from reslab.training.recipe import HardwareRecipe, Recipe
+from reslab.training.recipe_files import load_recipe
 
 RECIPES = ("imagenet-paper", "imagenet-90", "imagenet-v2", "imagenet-a1", "imagenet-a2", "imagenet-a3")
 SMALL = "resnet18[widths=8-16-16-32]"

@@ -4,7 +4,8 @@ import math
 import pytest
 
 from reslab.errors import RecipeError
-from reslab.training.recipe import Recipe, ScheduleRecipe, load_recipe, recipe_from_dict, recipe_from_toml
+from reslab.training.recipe import Recipe, ScheduleRecipe
+from reslab.training.recipe_files import load_recipe, recipe_from_dict, recipe_from_toml
 from reslab.training.recipes import RECIPES
 
 

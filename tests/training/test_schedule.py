@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from reslab.errors import RecipeError
-from reslab.training.recipe import ScheduleRecipe, load_recipe
+from reslab.training.recipe import ScheduleRecipe
+from reslab.training.recipe_files import load_recipe
 from reslab.training.schedule import Plateau, WarmUp, learning_rate
 
 

@@ -22,15 +22,8 @@ from reslab.evaluation import evaluate
 from reslab.evaluation.trained import load_trained
 from reslab.models import create_model
 from reslab.training.loop import Trainer
-from reslab.training.recipe import (
-    DataRecipe,
-    HardwareRecipe,
-    MonitoringRecipe,
-    OptimizerRecipe,
-    Recipe,
-    ScheduleRecipe,
-    load_recipe,
-)
+from reslab.training.recipe import DataRecipe, HardwareRecipe, MonitoringRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
+from reslab.training.recipe_files import load_recipe
 
 RECIPE = Recipe(
     name="tiny",

@@ -10,8 +10,9 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrize import register_parametrization
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -67,7 +68,9 @@ class CheckpointPlan:
     recomputed: float
 
 
-def plan_checkpointing(spec: NetSpec, image_size: tuple[int, int], batch_size: int, memory: int) -> CheckpointPlan:
+def plan_checkpointing(
+    spec: NetSpec, image_size: tuple[int, int], batch_size: int, memory: int, dtype: torch.dtype = torch.float32
+) -> CheckpointPlan:
     """Gradient checkpointing (arXiv 1604.06174) that puts training into so many bytes, with the least work done twice.
 
     The segments at the beginning of the network are as long as fits, so that few inputs are stored; when all the rest
@@ -79,16 +82,17 @@ def plan_checkpointing(spec: NetSpec, image_size: tuple[int, int], batch_size: i
         image_size: height and width.
         batch_size: images a step.
         memory: bytes, over a process that has imported torch.
+        dtype: of convolutions and products, as in torch.autocast.
 
     Raises:
         ModelError: the images are too small for the network, or no plan fits: it says how much one takes that does.
     """
-    whole = estimate_training_memory(spec, image_size, batch_size)
+    whole = estimate_training_memory(spec, image_size, batch_size, dtype)
     if whole <= memory:
         return CheckpointPlan((), whole, whole - _overhead(spec, image_size), 0.0)
     if spec.family != "resnet":
         raise ModelError("checkpointing is planned block by block, and a VGG has none; take smaller batches.")
-    stages = _measure_blocks(spec, image_size, batch_size)
+    stages = _measure_blocks(spec, image_size, batch_size, dtype)
     # What the blocks may take; the rest are weights, gradients and what lives for a moment.
     available = sum(block.kept for stage in stages for block in stage) - (whole - memory)
     least = _least_available(stages)
@@ -97,7 +101,7 @@ def plan_checkpointing(spec: NetSpec, image_size: tuple[int, int], batch_size: i
         available = max(available, least) if attempt < _ATTEMPTS else least
         segments = _segments(stages, available)
         assert segments is not None
-        peak = _peak(spec, image_size, batch_size, segments)
+        peak = _peak(spec, image_size, batch_size, dtype, segments)
         over = peak - memory
         if over <= 0:
             return CheckpointPlan(segments, peak, peak - _overhead(spec, image_size), _recomputed(stages, segments))
@@ -110,24 +114,26 @@ def plan_checkpointing(spec: NetSpec, image_size: tuple[int, int], batch_size: i
     )
 
 
-def estimate_training_memory(spec: NetSpec, image_size: tuple[int, int], batch_size: int) -> int:
+def estimate_training_memory(
+    spec: NetSpec, image_size: tuple[int, int], batch_size: int, dtype: torch.dtype = torch.float32
+) -> int:
     """Peak memory of training, in bytes, over a process that has imported torch.
 
-    It is that of an eager float32 step of SGD with momentum: images, parameters, momentum, and what is alive at the
-    worst moment of activations kept for the gradients, gradients and intermediate results. To that come a constant for
-    what torch loads in its first step (`FIRST_STEP_BYTES`), and something for each module. Gaps that an allocator
-    leaves between tensors are not
-    in it (`MOST_GAPS`).
+    It is that of an eager step of SGD with momentum: images, parameters, momentum, and what is alive at the worst
+    moment of activations kept for the gradients, gradients and intermediate results. To that come a constant for what
+    torch loads in its first step (`FIRST_STEP_BYTES`), and something for each module. Gaps that an allocator leaves
+    between tensors are not in it (`MOST_GAPS`).
 
     Args:
         spec: the network.
         image_size: height and width.
         batch_size: images a step.
+        dtype: of convolutions and products, as in torch.autocast.
 
     Raises:
         ModelError: the images are too small for the network.
     """
-    return max(fixed + batch_size * per_image for fixed, per_image in _moments(spec, image_size))
+    return max(fixed + batch_size * per_image for fixed, per_image in _moments(spec, image_size, dtype))
 
 
 def largest_training_batch(spec: NetSpec, image_size: tuple[int, int], memory: int, *, gaps: float = 1.0) -> int:
@@ -152,19 +158,21 @@ def largest_training_batch(spec: NetSpec, image_size: tuple[int, int], memory: i
 # Counting
 
 
-def _peak(spec: NetSpec, image_size: tuple[int, int], batch_size: int, segments: Segments) -> int:
+def _peak(spec: NetSpec, image_size: tuple[int, int], batch_size: int, dtype: torch.dtype, segments: Segments) -> int:
     """As `estimate_training_memory`, with gradient checkpointing."""
-    return _overhead(spec, image_size) + max(_bytes_alive(spec, image_size, batch_size, segments))
+    return _overhead(spec, image_size) + max(_bytes_alive(spec, image_size, batch_size, dtype, segments))
 
 
 @lru_cache(maxsize=8)
-def _moments(spec: NetSpec, image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+def _moments(
+    spec: NetSpec, image_size: tuple[int, int], dtype: torch.dtype = torch.float32
+) -> tuple[tuple[int, int], ...]:
     """Memory at every moment of a step as fixed bytes and bytes an image.
 
     Two batches give both exactly, since the step allocates in the same order for any number of images; not for one,
     which torch treats apart in places.
     """
-    two, three = (_bytes_alive(spec, image_size, batch_size) for batch_size in (2, 3))
+    two, three = (_bytes_alive(spec, image_size, batch_size, dtype) for batch_size in (2, 3))
     moments = {(3 * less - 2 * more, more - less) for less, more in zip(two, three, strict=True)}
     overhead = _overhead(spec, image_size)
     return tuple(sorted((fixed + overhead, per_image) for fixed, per_image in moments))
@@ -178,19 +186,25 @@ def _overhead(spec: NetSpec, image_size: tuple[int, int]) -> int:
 _summary = lru_cache(maxsize=8)(summarize)
 
 
-def _on_meta(spec: NetSpec, image_size: tuple[int, int], batch_size: int) -> tuple[FeatureNetwork, Tensor, Tensor]:
+def _on_meta(
+    spec: NetSpec, image_size: tuple[int, int], batch_size: int, dtype: torch.dtype
+) -> tuple[FeatureNetwork, Tensor, Tensor]:
     """A network in training, images and labels that take no memory."""
     _summary(spec, image_size)  # which says so if the images are too small
     with torch.device("meta"):
         model = build(spec).to(memory_format=torch.channels_last).train()
         images = torch.empty(batch_size, *image_size, spec.in_channels).permute(0, 3, 1, 2)
         labels = torch.empty(batch_size, dtype=torch.int64)
+    if dtype != torch.float32:
+        _reduce_precision(model, dtype)
     return model, images, labels
 
 
-def _bytes_alive(spec: NetSpec, image_size: tuple[int, int], batch_size: int, segments: Segments = ()) -> list[int]:
+def _bytes_alive(
+    spec: NetSpec, image_size: tuple[int, int], batch_size: int, dtype: torch.dtype, segments: Segments = ()
+) -> list[int]:
     """After every allocation of a training step."""
-    model, images, labels = _on_meta(spec, image_size, batch_size)
+    model, images, labels = _on_meta(spec, image_size, batch_size, dtype)
     if segments:
         assert isinstance(model, ResNet)
         model.set_grad_checkpointing(segments=segments)
@@ -200,7 +214,7 @@ def _bytes_alive(spec: NetSpec, image_size: tuple[int, int], batch_size: int, se
     for tensor in (*model.parameters(), *model.buffers(), images, labels):
         allocations.note(tensor)
     with allocations:
-        output = model(images)
+        output = model(images).float()
         loss = functional.cross_entropy(output, labels) if spec.num_classes else output.sum()
         loss.backward()
     return allocations.history
@@ -245,6 +259,27 @@ class _Allocations(TorchDispatchMode):
         return results
 
 
+class _Cast(nn.Module):
+    """Of a parameter, as its operation takes it."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, parameter: Tensor) -> Tensor:
+        return parameter.to(self.dtype)
+
+
+def _reduce_precision(model: nn.Module, dtype: torch.dtype) -> None:
+    """Casts what convolutions and products take, as torch.autocast would, which does not know the meta device."""
+    for module in [*model.modules()]:
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            continue
+        module.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype),))
+        for name, _ in [*module.named_parameters(recurse=False)]:
+            register_parametrization(module, name, _Cast(dtype), unsafe=True)  # which spares a trial
+
+
 # Planning
 
 
@@ -263,9 +298,11 @@ class _Block:
     macs: int
 
 
-def _measure_blocks(spec: NetSpec, image_size: tuple[int, int], batch_size: int) -> list[list[_Block]]:
+def _measure_blocks(
+    spec: NetSpec, image_size: tuple[int, int], batch_size: int, dtype: torch.dtype
+) -> list[list[_Block]]:
     """Of every stage its blocks."""
-    model, images, _ = _on_meta(spec, image_size, 2)
+    model, images, _ = _on_meta(spec, image_size, 2, dtype)
     assert isinstance(model, ResNet)
     allocations, before = _Allocations(), {}
     measured: dict[str, _Block] = {}

@@ -34,7 +34,6 @@ from reslab.models import NetSpec, create_model, parse_model, spell
 from reslab.runs import Run
 from reslab.training.execution import choose_execution
 from reslab.training.loop import Trainer
-from reslab.training.memory import tensor_memory
 from reslab.training.recipe import Recipe
 
 __all__ = [
@@ -163,8 +162,7 @@ def make_trainer(task: TrainingTask, folder: Path, stack: ExitStack) -> Trainer:
     data = training_images(task)
     spec = _spec(task, data)
     execution = choose_execution(task.recipe, spec, data.image_shape[:2])
-    torch.set_num_threads(execution.threads)
-    stack.enter_context(tensor_memory(execution.tensor_bytes))
+    stack.enter_context(execution.in_force())
     trainer = Trainer(Run(folder), spec, data, task.recipe, 0, execution, None, test_curve=False, progress=False)
     trainer.state.model.train()
     return trainer

@@ -19,7 +19,8 @@ from reslab.cli.arguments import OptionalCount, OptionalPath, OptionalText, outp
 from reslab.environment import available_cores
 from reslab.files.atomic import write_json
 from reslab.models.zoo import parse_model
-from reslab.training.recipe import Recipe, load_recipe, recipe_from_dict
+from reslab.training.recipe import Recipe
+from reslab.training.recipe_files import load_recipe, recipe_from_dict
 
 _HELP = """Measure speed and memory on this machine, ours and others' by turns, in figures that can be compared.
 

@@ -20,7 +20,7 @@ from reslab.files.records import read_record
 from reslab.paper.engine import Training, run_trainings
 from reslab.paper.experiments import EXPERIMENTS, Experiment, find_experiment
 from reslab.runs import Run
-from reslab.training.recipe import load_recipe
+from reslab.training.recipe_files import load_recipe
 
 _HELP = """The paper's experiments.
 

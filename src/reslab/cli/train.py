@@ -24,9 +24,8 @@ from reslab.training.recipe import (
     Recipe,
     RegularizationRecipe,
     ScheduleRecipe,
-    load_recipe,
-    recipe_from_dict,
 )
+from reslab.training.recipe_files import load_recipe, recipe_from_dict
 
 if TYPE_CHECKING:
     from reslab.training.loop import TrainResult
@@ -147,7 +146,7 @@ def main(arguments: Sequence[str]) -> int:
         }.get(schedule.decay, f"the rate falls to 0 ({schedule.decay})")
         print(f"Schedule rescaled to {schedule.iterations:,} iterations; {rate}.", file=sys.stderr)
 
-    from reslab.training.loop import train
+    from reslab.training.start import train
 
     result = train(
         model,

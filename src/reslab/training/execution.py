@@ -1,5 +1,7 @@
 """How a run is computed on this machine: device, threads, layout, compilation. Decided once and kept in the run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -10,7 +12,7 @@ from reslab.analysis.memory import FIRST_STEP_BYTES, Segments, plan_checkpointin
 from reslab.environment import available_cores, parse_memory, resident_bytes
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models.spec import NetSpec
-from reslab.training.memory import cxx_compiler
+from reslab.training.memory import cxx_compiler, tensor_memory
 from reslab.training.recipe import HardwareRecipe, Recipe
 
 __all__ = ["Execution", "choose_execution"]
@@ -23,6 +25,9 @@ _WORTH_COMPILING_SECONDS = 900.0
 _COMPILE_SECONDS_PER_LAYER = 1.0
 _MOST_PLANNED = 0.97  # of a memory limit; ResNet-1202's peak was 1 % above what was predicted
 _FIRST_WITH_BF16 = (8, 0)  # Ampere
+
+Precision = Literal["fp32", "bf16", "fp16"]
+_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,16 @@ class Execution:
     threads: int
     channels_last: bool
     compiled: bool
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     segments: Segments | None = None
     tensor_bytes: int | None = None
     predicted_bytes: int | None = None
     reasons: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of convolutions and products."""
+        return _DTYPES[self.precision]
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in a run's record."""
@@ -73,6 +83,17 @@ class Execution:
                 "the run was compiled, and this machine has no C++ compiler; install g++ to go on to the same weights."
             )
         return execution
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """While it lasts, this process has these threads, and its tensors keep to their limit."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            with tensor_memory(self.tensor_bytes):
+                yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int]) -> Execution:
@@ -105,7 +126,7 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
     reasons += [reason] if reason else []
     segments = tensor_bytes = predicted = None
     if hardware.memory:
-        segments, tensor_bytes, predicted, reason = _plan_memory(recipe, spec, image_size, device)
+        segments, tensor_bytes, predicted, reason = _plan_memory(recipe, spec, image_size, device, _DTYPES[precision])
         reasons.append(reason)
         if segments and hardware.compile == "on":
             raise RecipeError("hardware.compile=on cannot be had together with blocks that are computed again.")
@@ -122,7 +143,7 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
     )
 
 
-def _choose_precision(hardware: HardwareRecipe, device: str) -> tuple[Literal["fp32", "bf16", "fp16"], str]:
+def _choose_precision(hardware: HardwareRecipe, device: str) -> tuple[Precision, str]:
     if hardware.precision != "auto":
         return hardware.precision, ""
     if device == "cpu":
@@ -135,7 +156,7 @@ def _choose_precision(hardware: HardwareRecipe, device: str) -> tuple[Literal["f
 
 
 def _plan_memory(
-    recipe: Recipe, spec: NetSpec, image_size: tuple[int, int], device: str
+    recipe: Recipe, spec: NetSpec, image_size: tuple[int, int], device: str, dtype: torch.dtype
 ) -> tuple[Segments | None, int | None, int, str]:
     """Gradient checkpointing, limit of the tensors, predicted peak, and why."""
     limit = parse_memory(recipe.hardware.memory)
@@ -147,7 +168,7 @@ def _plan_memory(
     part = recipe.data.batch_size // recipe.optimizer.accumulate
     before += 4 * (recipe.data.batch_size - part) * image_size[0] * image_size[1] * spec.in_channels  # the other parts
     try:
-        plan = plan_checkpointing(spec, image_size, part, int(_MOST_PLANNED * (limit - before)))
+        plan = plan_checkpointing(spec, image_size, part, int(_MOST_PLANNED * (limit - before)), dtype)
     except ModelError as error:
         raise RecipeError(f"hardware.memory={recipe.hardware.memory} is too little: {error}") from None
     predicted = before + plan.peak_bytes

@@ -1,4 +1,4 @@
-"""Training, from top to bottom: set up or resume, the loop, the end."""
+"""Training, from top to bottom: set up, resume, the loop, the end."""
 
 import warnings
 from collections.abc import Callable
@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from reslab.data.photos import PhotoData
-from reslab.environment import describe_environment
-from reslab.errors import CheckpointError, DataError, DivergenceError, ModelError, RecipeError
-from reslab.models import NetSpec, parse_model, spell
+from reslab.errors import DataError, DivergenceError
+from reslab.models import NetSpec, spell
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
 from reslab.models.released import load_released
@@ -22,22 +20,19 @@ from reslab.models.weights import HeadReplacedWarning, LoadReport
 from reslab.models.zoo import base_name
 from reslab.runs import Run
 from reslab.training.checkpoint import load_checkpoint, newest_checkpoint, save_best, save_checkpoint
-from reslab.training.execution import Execution, choose_execution
+from reslab.training.execution import Execution
 from reslab.training.finish import evaluate_within, finish_run
 from reslab.training.ghost import use_ghost_batches
-from reslab.training.inputs import AnyData, data_spec, load_inputs, make_batches, measured_normalization
-from reslab.training.memory import tensor_memory
+from reslab.training.inputs import AnyData, make_batches, measured_normalization
 from reslab.training.objective import count_wrong, make_loss, make_mixing
 from reslab.training.optimizer import make_optimizer
 from reslab.training.progress import TrainingProgress
-from reslab.training.recipe import Recipe, load_recipe, recipe_from_dict
+from reslab.training.recipe import Recipe
 from reslab.training.schedule import Plateau, WarmUp, learning_rate
 from reslab.training.state import Meter, TrainingState, step_seed
-from reslab.training.stopping import StopAfter, Stopped, StopRequests
+from reslab.training.stopping import StopRequests
 
-__all__ = ["TrainResult", "train"]
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+__all__ = ["TrainResult", "Trainer"]
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -57,109 +52,6 @@ class TrainResult:
     iteration: int
     stopped_by: str | None
     result: dict[str, Any] | None
-
-
-def train(
-    model: str | NetSpec,
-    data: str | Path | AnyData,
-    *,
-    recipe: str | Recipe = "cifar-paper",
-    iterations: int | None = None,
-    seed: int = 0,
-    run_dir: str | Path,
-    weights: str | Path | None = None,
-    resume: bool = False,
-    stop_after: str | None = None,
-    test_curve: bool = False,
-    data_dir: Path | None = None,
-    progress: bool = False,
-) -> TrainResult:
-    """Trains a network and leaves a run folder with its record, metrics, checkpoints, weights and curves.
-
-    The same arguments give bitwise the same weights on the same machine and versions, however often the run is
-    interrupted and resumed.
-
-    Args:
-        model: a spelling, whose classes and channels are the data's unless it states them, or a description.
-        data: as in `load_data`, or a data set; for a recipe for photos, a folder of class folders.
-        recipe: a name, the path of a TOML file, or a recipe.
-        iterations: rescales the recipe's whole schedule to so many.
-        seed: of the initial weights, the order and the augmentation.
-        run_dir: the run's folder.
-        weights: initial weights instead of random ones: a file, its address, `torchvision:V2` and the like, or
-            `hub:owner/name`. A classifier for another number of classes starts afresh.
-        resume: go on from the run's last checkpoint; starts the run if there is none.
-        stop_after: iteration (`500`) or time (`30m`) at which to stop early, with the schedule untouched.
-        test_curve: record the test error at every evaluation. For experiments: no decision depends on it.
-        data_dir: where named data sets are looked for first.
-        progress: whether to show progress on stderr.
-
-    Raises:
-        ReslabError: a bad argument, a run that cannot be resumed so, or a loss that is not finite.
-    """
-    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    if iterations is not None and iterations != recipe.schedule.iterations:
-        recipe = recipe.rescaled(iterations)
-    if not 0 <= seed < 2**63:
-        raise CheckpointError(f"the seed must be between 0 and 2^63 - 1, not {seed}.")
-    stop = StopRequests(StopAfter.parse(stop_after) if stop_after else None)
-    run = Run(Path(run_dir))
-    if run.exists and not resume:
-        raise CheckpointError(
-            f"{run.folder} holds a run already; resume it with --resume, or choose another --run-dir."
-        )
-
-    images = load_inputs(data, recipe.data, data_dir, progress)
-    if "val" not in images.splits:
-        needed_for = {
-            "monitoring.weights=best-on-val": recipe.monitoring.weights == "best-on-val",
-            "schedule.decay=plateau": recipe.schedule.decay == "plateau",
-        }
-        for name, needed in needed_for.items():
-            if needed:
-                raise RecipeError(
-                    f"{name} needs val images, and {images.name} has none; hold some out with --data.val-images."
-                )
-    spec = _fitting_spec(model, images)
-    asked = {
-        "model": spell(spec),
-        "net": spec.to_dict(),
-        "data": images.describe(),
-        "recipe": recipe.to_dict(),
-        "seed": seed,
-        "weights": str(weights) if weights else None,
-        "test_curve": test_curve,
-    }
-    side = recipe.data.train_size
-    size = (side, side) if isinstance(images, PhotoData) else images.image_shape[:2]
-    chosen = choose_execution(recipe, spec, size)
-    with run.lock(), stop:
-        if run.exists:
-            _check_same(asked, run)
-            execution = Execution.from_dict(run.record["execution"])
-        else:
-            execution = chosen
-            run.start(
-                {
-                    **asked,
-                    "data_spec": data_spec(data),
-                    "classes": list(images.classes),
-                    "execution": execution.to_dict(),
-                    "environment": describe_environment(),
-                }
-            )
-        if run.finished:
-            return TrainResult(run, recipe.schedule.iterations, None, run.result())
-        threads = torch.get_num_threads()
-        torch.set_num_threads(execution.threads)
-        try:
-            with torch.random.fork_rng(devices=[]), tensor_memory(execution.tensor_bytes):
-                trainer = Trainer(run, spec, images, recipe, seed, execution, weights, test_curve, progress, stop.check)
-                return trainer.run_until(stop)
-        except Stopped as stopped:
-            return TrainResult(run, 0, str(stopped), None)
-        finally:
-            torch.set_num_threads(threads)
 
 
 class Trainer:
@@ -215,7 +107,7 @@ class Trainer:
     def _make_step(self) -> Step:
         model = self.state.model
         loss = make_loss(self.recipe.regularization, model.spec.num_classes)
-        dtype, reduced = _DTYPES[self.execution.precision], self.execution.precision != "fp32"
+        dtype, reduced = self.execution.dtype, self.execution.precision != "fp32"
 
         def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             with torch.autocast(self.device_type, dtype, enabled=reduced):
@@ -373,40 +265,3 @@ class Trainer:
         newest = newest_checkpoint(self.run.checkpoints)
         kept = f"the last good checkpoint is {newest}" if newest else "no checkpoint was due before that"
         return DivergenceError(f"training diverged: {error}; {kept}. Try a lower --optimizer.learning-rate.")
-
-
-def _fitting_spec(model: str | NetSpec, data: AnyData) -> NetSpec:
-    channels = data.image_shape[2]
-    if isinstance(model, NetSpec):
-        spec = model
-    else:
-        spec = parse_model(model, defaults={"num_classes": data.num_classes, "in_channels": channels})
-    for name, ours, theirs in (
-        ("classes", spec.num_classes, data.num_classes),
-        ("channels", spec.in_channels, channels),
-    ):
-        if ours != theirs:
-            raise ModelError(f"{spell(spec)} has {ours} {name}, but {data.name} has {theirs}.")
-    return spec
-
-
-def _check_same(asked: dict[str, Any], run: Run) -> None:
-    """Refuses to resume a run as another one."""
-    for name, value in asked.items():
-        recorded = run.record.get(name)
-        if name == "recipe":
-            recorded = recipe_from_dict(recorded or {}).to_dict()
-            recorded["hardware"]["workers"] = value["hardware"]["workers"]  # which changes nothing
-        if name == "net":  # written before some fields were there, it means their defaults
-            recorded = NetSpec.from_dict(recorded).to_dict()
-        if value != recorded:
-            difference = _first_difference(name, value, recorded)
-            raise CheckpointError(f"{run.folder} cannot be resumed so: {difference}. Start another run for that.")
-
-
-def _first_difference(name: str, asked: Any, recorded: Any) -> str:
-    if isinstance(asked, dict) and isinstance(recorded, dict):
-        for key in [*asked, *recorded]:
-            if asked.get(key) != recorded.get(key):
-                return _first_difference(f"{name}.{key}", asked.get(key), recorded.get(key))
-    return f"{name} is {recorded!r} in the run and {asked!r} now"
