@@ -14,6 +14,7 @@ from reslab.deploy import (
     QuantizationError,
     Source,
     compare,
+    deploy_network,
     evaluate_deployed,
     load_deployed,
     quantize,
@@ -23,6 +24,7 @@ from reslab.deploy import (
 from reslab.deploy.engines import openvino_core, quiet_import
 from reslab.deploy.gate import check
 from reslab.errors import DataError
+from reslab.models import create_model
 
 onnxruntime = quiet_import("onnxruntime")  # without its telemetry
 
@@ -146,6 +148,18 @@ def test_a_comparison_counts_errors_and_agreement(files, digits):
     assert (sum(told), found.num_images, found.engine) == (2 * len(split), len(split), "onnxruntime")
     assert found.speed_ratio == sorted(found.speed_ratios)[len(found.speed_ratios) // 2]
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_a_network_that_is_slower_is_seen_to_be_and_refused(files, digits):
+    """One of nineteen times the multiply-adds in the place of the int8 file."""
+    split = digits.split("val")
+    larger = create_model("resnet20[in_channels=1,widths=32-64-128]").eval()
+    slow = deploy_network(replace(files.source, model=larger), threads=1)
+    with load_deployed(files.float32["onnxruntime"], threads=1) as float32, slow:
+        found = compare(float32, slow, split, role="val")
+    assert max(found.speed_ratios) < 0.5
+    with pytest.raises(QuantizationError, match=f"it runs at {found.speed_ratio:.2f} times the speed of float32. --fo"):
+        check(found, max_drop=100)
 
 
 def without(data, role):
