@@ -28,7 +28,7 @@ def megabytes(word):
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(word)) * 1024
 
-spelling, side, batch, dtype = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), getattr(torch, sys.argv[4])
+spelling, side, batch, precision = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 torch.set_num_threads(1)
 import reslab.models.build
 before = megabytes("VmRSS")
@@ -37,7 +37,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_dec
 images = torch.ones(batch, side, side, 3).permute(0, 3, 1, 2)
 labels = torch.zeros(batch, dtype=torch.int64)
 for _ in range(2):
-    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         logits = model(images)
     functional.cross_entropy(logits.float(), labels).backward()
     del logits
@@ -47,11 +47,11 @@ print(megabytes("VmHWM") - before)
 """
 
 
-def measure(spelling, side, batch, dtype=torch.float32, **environment):
+def measure(spelling, side, batch, precision="fp32", **environment):
     """Peak resident memory of two steps, in bytes, over what the process had before."""
     if not Path("/proc/self/status").exists():
         pytest.skip("there is no /proc here to measure memory with")
-    command = [sys.executable, "-c", TRAINING, spelling, str(side), str(batch), str(dtype).removeprefix("torch.")]
+    command = [sys.executable, "-c", TRAINING, spelling, str(side), str(batch), precision]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True, env=environment)
     return int(done.stdout)
@@ -61,10 +61,10 @@ def measure(spelling, side, batch, dtype=torch.float32, **environment):
 EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_estimate_is_what_training_takes(dtype):
-    estimated = estimate_training_memory(parse_model("resnet20"), (32, 32), 64, dtype)
-    assert measure("resnet20", 32, 64, dtype, **EXACT) == pytest.approx(estimated, rel=0.15)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_estimate_is_what_training_takes(precision):
+    estimated = estimate_training_memory(parse_model("resnet20"), (32, 32), 64, precision)
+    assert measure("resnet20", 32, 64, precision, **EXACT) == pytest.approx(estimated, rel=0.15)
 
 
 @pytest.mark.slow
@@ -73,8 +73,8 @@ def test_the_estimate_is_what_training_takes(dtype):
 )
 def test_the_estimate_is_what_training_takes_also_of_larger_nets(spelling, side, batch):
     spec = parse_model(spelling)
-    reduced = estimate_training_memory(spec, (side, side), batch, torch.bfloat16)
-    assert measure(spelling, side, batch, torch.bfloat16, **EXACT) == pytest.approx(reduced, rel=0.15)
+    reduced = estimate_training_memory(spec, (side, side), batch, "bf16")
+    assert measure(spelling, side, batch, "bf16", **EXACT) == pytest.approx(reduced, rel=0.15)
     estimated = estimate_training_memory(spec, (side, side), batch)
     assert measure(spelling, side, batch, **EXACT) == pytest.approx(estimated, rel=0.15)
     with_gaps = FIRST_STEP_BYTES + MOST_GAPS * (estimated - FIRST_STEP_BYTES)
@@ -84,8 +84,8 @@ def test_the_estimate_is_what_training_takes_also_of_larger_nets(spelling, side,
 @pytest.mark.parametrize(
     ("spelling", "side"), [("resnet20", 32), ("resnet50[blocks=1-1-1-1]", 64), ("vgg16_bn[blocks=1-1,widths=8-8]", 32)]
 )
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_most_of_it_is_what_autograd_saves(spelling, side, dtype):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_most_of_it_is_what_autograd_saves(spelling, side, precision):
     """Counted on the CPU, by autograd's own hooks: less than the estimate by gradients and what lives for a moment."""
     batch, model = 16, create_model(spelling).train()
     saved = {}
@@ -97,12 +97,12 @@ def test_most_of_it_is_what_autograd_saves(spelling, side, dtype):
 
     images, labels = torch.randn(batch, 3, side, side), torch.zeros(batch, dtype=torch.int64)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             logits = model(images)
         loss = functional.cross_entropy(logits.float(), labels)
     parameters = {parameter.data_ptr(): parameter.nbytes for parameter in model.parameters()}
     kept = sum((saved | parameters).values()) + sum(parameters.values())  # momentum
-    estimated = estimate_training_memory(model.spec, (side, side), batch, dtype) - FIRST_STEP_BYTES
+    estimated = estimate_training_memory(model.spec, (side, side), batch, precision) - FIRST_STEP_BYTES
     assert loss.isfinite()
     assert kept < estimated < 1.2 * kept + sum(parameters.values())
 

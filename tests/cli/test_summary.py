@@ -55,6 +55,14 @@ def test_the_largest_batch_that_memory_allows(capsys):
     assert 0.5 * batch < training["largest_batch_with_gaps"] < 0.6 * batch
 
 
+def test_bfloat16_fits_nearly_twice_the_images(capsys):
+    batches = {}
+    for precision in ("fp32", "bf16"):
+        assert main(["summary", "resnet50", "--memory", "16GiB", "--precision", precision, "--json"]) == 0
+        batches[precision] = json.loads(capsys.readouterr().out)["training"]["largest_batch"]
+    assert 1.7 < batches["bf16"] / batches["fp32"] < 2
+
+
 @pytest.mark.parametrize(
     ("libc", "warns"),
     [(("glibc", "2.36"), True), (("glibc", "2.38"), False), (("glibc", "2.41.1"), False), (("", ""), False)],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,12 @@ from reslab.models.resnet import ResNet
 from reslab.models.spec import NetSpec
 
 __all__ = [
+    "DTYPES",
     "FIRST_STEP_BYTES",
     "IMPORT_BYTES",
     "MOST_GAPS",
     "CheckpointPlan",
+    "Precision",
     "estimate_training_memory",
     "largest_training_batch",
     "plan_checkpointing",
@@ -45,6 +47,10 @@ MOST_GAPS = 1.8
 """How many times the tensors' bytes a CPU's memory grows by at the most, of 14 networks and batches with glibc 2.36;
 1.13 at the least. With gradient checkpointing it was 3 times and more. Before 2.38, a freed block is too small for the
 next tensor of its size, which is aligned anew."""
+
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Of convolutions and products; weights, statistics and the loss are float32."""
 
 Segments = tuple[tuple[int, ...], ...]
 _ATTEMPTS = 6  # plans that are counted; the first is mostly within a few percent of the memory
@@ -69,7 +75,7 @@ class CheckpointPlan:
 
 
 def plan_checkpointing(
-    spec: NetSpec, image_size: tuple[int, int], batch_size: int, memory: int, dtype: torch.dtype = torch.float32
+    spec: NetSpec, image_size: tuple[int, int], batch_size: int, memory: int, precision: Precision = "fp32"
 ) -> CheckpointPlan:
     """Gradient checkpointing (arXiv 1604.06174) that puts training into so many bytes, with the least work done twice.
 
@@ -82,12 +88,13 @@ def plan_checkpointing(
         image_size: height and width.
         batch_size: images a step.
         memory: bytes, over a process that has imported torch.
-        dtype: of convolutions and products, as in torch.autocast.
+        precision: of convolutions and products, as in torch.autocast.
 
     Raises:
         ModelError: the images are too small for the network, or no plan fits: it says how much one takes that does.
     """
-    whole = estimate_training_memory(spec, image_size, batch_size, dtype)
+    dtype = DTYPES[precision]
+    whole = estimate_training_memory(spec, image_size, batch_size, precision)
     if whole <= memory:
         return CheckpointPlan((), whole, whole - _overhead(spec, image_size), 0.0)
     if spec.family != "resnet":
@@ -115,7 +122,7 @@ def plan_checkpointing(
 
 
 def estimate_training_memory(
-    spec: NetSpec, image_size: tuple[int, int], batch_size: int, dtype: torch.dtype = torch.float32
+    spec: NetSpec, image_size: tuple[int, int], batch_size: int, precision: Precision = "fp32"
 ) -> int:
     """Peak memory of training, in bytes, over a process that has imported torch.
 
@@ -128,28 +135,31 @@ def estimate_training_memory(
         spec: the network.
         image_size: height and width.
         batch_size: images a step.
-        dtype: of convolutions and products, as in torch.autocast.
+        precision: of convolutions and products, as in torch.autocast.
 
     Raises:
         ModelError: the images are too small for the network.
     """
-    return max(fixed + batch_size * per_image for fixed, per_image in _moments(spec, image_size, dtype))
+    return max(fixed + batch_size * per_image for fixed, per_image in _moments(spec, image_size, DTYPES[precision]))
 
 
-def largest_training_batch(spec: NetSpec, image_size: tuple[int, int], memory: int, *, gaps: float = 1.0) -> int:
+def largest_training_batch(
+    spec: NetSpec, image_size: tuple[int, int], memory: int, precision: Precision = "fp32", *, gaps: float = 1.0
+) -> int:
     """The most images a step that `estimate_training_memory` puts into so many bytes; 0 if not even one fits.
 
     Args:
         spec: the network.
         image_size: height and width.
         memory: bytes, over a process that has imported torch.
+        precision: of convolutions and products, as in torch.autocast.
         gaps: how many times the tensors' bytes the allocator takes.
 
     Raises:
         ModelError: the images are too small for the network.
     """
     available = int((memory - FIRST_STEP_BYTES) / gaps) + FIRST_STEP_BYTES
-    moments = _moments(spec, image_size)
+    moments = _moments(spec, image_size, DTYPES[precision])
     if any(fixed > available for fixed, _ in moments):
         return 0
     return min((available - fixed) // per_image for fixed, per_image in moments if per_image)
@@ -164,9 +174,7 @@ def _peak(spec: NetSpec, image_size: tuple[int, int], batch_size: int, dtype: to
 
 
 @lru_cache(maxsize=8)
-def _moments(
-    spec: NetSpec, image_size: tuple[int, int], dtype: torch.dtype = torch.float32
-) -> tuple[tuple[int, int], ...]:
+def _moments(spec: NetSpec, image_size: tuple[int, int], dtype: torch.dtype) -> tuple[tuple[int, int], ...]:
     """Memory at every moment of a step as fixed bytes and bytes an image.
 
     Two batches give both exactly, since the step allocates in the same order for any number of images; not for one,

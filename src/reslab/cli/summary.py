@@ -4,7 +4,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.table import Table
@@ -40,7 +40,9 @@ class Arguments:
     batch: int = 1
     """Images a batch, for the multiply-adds and the memory."""
     memory: OptionalText = None
-    """Memory to train in, as in 8GiB or 800MB: how many images a batch may have (float32, SGD with momentum)."""
+    """Memory to train in, as in 8GiB or 800MB: how many images a batch may have (SGD with momentum)."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """In which convolutions and products are computed then, as --hardware.precision in `reslab train`."""
     graph: OptionalPath = None
     """Draw the networks side by side to this .svg, .png or .pdf, instead of printing tables."""
     depth: int = 3
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
 
     if asked.graph:
         _draw(subjects, asked.graph)
-    trainings = [_training(subject, asked.memory) for subject in subjects]
+    trainings = [_training(subject, asked) for subject in subjects]
     if asked.json:
         rows = [
             {
@@ -87,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
                 print()
             _show(subject.spec, summarize(subject.spec, subject.image_size, asked.batch), asked)
         if training:
-            _show_training(subject, training)
+            _show_training(subject, training, asked.precision)
     return 0
 
 
@@ -114,9 +116,9 @@ def _draw(subjects: Sequence[_Subject], path: Path) -> None:
     draw([describe(subject.spec, subject.image_size, name=subject.name) for subject in subjects], path)
 
 
-def _training(subject: _Subject, memory: str | None) -> dict[str, int]:
+def _training(subject: _Subject, asked: Arguments) -> dict[str, int]:
     """The largest batch that can be trained with, and what it takes; empty unless asked for."""
-    if memory is None:
+    if asked.memory is None:
         return {}
     from reslab.analysis.memory import (
         IMPORT_BYTES,
@@ -126,17 +128,19 @@ def _training(subject: _Subject, memory: str | None) -> dict[str, int]:
     )
     from reslab.environment import parse_memory
 
-    num_bytes = parse_memory(memory)
-    spec, size = subject.spec, subject.image_size
-    batch = largest_training_batch(spec, size, num_bytes - IMPORT_BYTES)
-    peak = IMPORT_BYTES + estimate_training_memory(spec, size, max(1, batch))
+    num_bytes = parse_memory(asked.memory)
+    spec, size, precision = subject.spec, subject.image_size, asked.precision
+    batch = largest_training_batch(spec, size, num_bytes - IMPORT_BYTES, precision)
+    peak = IMPORT_BYTES + estimate_training_memory(spec, size, max(1, batch), precision)
     if not batch:
-        raise ModelError(f"training {subject.name} takes {_gib(peak)} with one image a step, more than {memory}.")
+        raise ModelError(f"training {subject.name} takes {_gib(peak)} with one image a step, more than {asked.memory}.")
     return {
         "memory_bytes": num_bytes,
         "largest_batch": batch,
         "peak_bytes": peak,
-        "largest_batch_with_gaps": largest_training_batch(spec, size, num_bytes - IMPORT_BYTES, gaps=MOST_GAPS),
+        "largest_batch_with_gaps": largest_training_batch(
+            spec, size, num_bytes - IMPORT_BYTES, precision, gaps=MOST_GAPS
+        ),
     }
 
 
@@ -175,11 +179,11 @@ def _show(spec: NetSpec, summary: "Summary", asked: Arguments) -> None:
     )
 
 
-def _show_training(subject: _Subject, training: dict[str, int]) -> None:
+def _show_training(subject: _Subject, training: dict[str, int], precision: str) -> None:
     height, width = subject.image_size
     print(
         f"training       {subject.name}: batches of up to {training['largest_batch']:,} images of {height}x{width} fit "
-        f"in {_gib(training['memory_bytes'])} ({_gib(training['peak_bytes'])} at the peak)"
+        f"in {_gib(training['memory_bytes'])} ({_gib(training['peak_bytes'])} at the peak, in {precision})"
     )
     libc, version = platform.libc_ver()
     if libc == "glibc" and tuple(map(int, version.split(".")[:2])) < _FILLS_GAPS:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from reslab.analysis.complexity import count_macs, summarize
-from reslab.analysis.memory import FIRST_STEP_BYTES, Segments, plan_checkpointing
+from reslab.analysis.memory import DTYPES, FIRST_STEP_BYTES, Precision, Segments, plan_checkpointing
 from reslab.environment import available_cores, parse_memory, resident_bytes
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models.spec import NetSpec
@@ -25,9 +25,6 @@ _WORTH_COMPILING_SECONDS = 900.0
 _COMPILE_SECONDS_PER_LAYER = 1.0
 _MOST_PLANNED = 0.97  # of a memory limit; ResNet-1202's peak was 1 % above what was predicted
 _FIRST_WITH_BF16 = (8, 0)  # Ampere
-
-Precision = Literal["fp32", "bf16", "fp16"]
-_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Execution:
     @property
     def dtype(self) -> torch.dtype:
         """Of convolutions and products."""
-        return _DTYPES[self.precision]
+        return DTYPES[self.precision]
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in a run's record."""
@@ -126,7 +123,7 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
     reasons += [reason] if reason else []
     segments = tensor_bytes = predicted = None
     if hardware.memory:
-        segments, tensor_bytes, predicted, reason = _plan_memory(recipe, spec, image_size, device, _DTYPES[precision])
+        segments, tensor_bytes, predicted, reason = _plan_memory(recipe, spec, image_size, device, precision)
         reasons.append(reason)
         if segments and hardware.compile == "on":
             raise RecipeError("hardware.compile=on cannot be had together with blocks that are computed again.")
@@ -156,7 +153,7 @@ def _choose_precision(hardware: HardwareRecipe, device: str) -> tuple[Precision,
 
 
 def _plan_memory(
-    recipe: Recipe, spec: NetSpec, image_size: tuple[int, int], device: str, dtype: torch.dtype
+    recipe: Recipe, spec: NetSpec, image_size: tuple[int, int], device: str, precision: Precision
 ) -> tuple[Segments | None, int | None, int, str]:
     """Gradient checkpointing, limit of the tensors, predicted peak, and why."""
     limit = parse_memory(recipe.hardware.memory)
@@ -168,7 +165,7 @@ def _plan_memory(
     part = recipe.data.batch_size // recipe.optimizer.accumulate
     before += 4 * (recipe.data.batch_size - part) * image_size[0] * image_size[1] * spec.in_channels  # the other parts
     try:
-        plan = plan_checkpointing(spec, image_size, part, int(_MOST_PLANNED * (limit - before)), dtype)
+        plan = plan_checkpointing(spec, image_size, part, int(_MOST_PLANNED * (limit - before)), precision)
     except ModelError as error:
         raise RecipeError(f"hardware.memory={recipe.hardware.memory} is too little: {error}") from None
     predicted = before + plan.peak_bytes
