@@ -164,6 +164,7 @@ def render(name: str) -> str:
         "photo-loading": bench_table,
         "photo-dense": bench_table,
         "photo-memory": bench_table,
+        "int8-accuracy": bench_table,
         "longer_training": longer_training,
     }
     return makers[record.get("experiment") or record["benchmark"]](record)

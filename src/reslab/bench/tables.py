@@ -37,6 +37,7 @@ def make_table(record: dict[str, Any]) -> ResultTable:
         "photo-loading": _photos,
         "photo-dense": _photos,
         "photo-memory": _passes,
+        "int8-accuracy": _int8_accuracy,
     }
     return makers[record["benchmark"]](record)
 
@@ -197,3 +198,23 @@ def _passes(record: dict[str, Any]) -> ResultTable:
         f"after each pass over {settings['num_files']:,} files."
     )
     return ResultTable(("passes", "median", "lowest to highest", "to the first"), tuple(rows), note)
+
+
+def _int8_accuracy(record: dict[str, Any]) -> ResultTable:
+    engines = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
+    rows = [
+        (
+            row["net"],
+            f"{row['float32_error']:.2f}",
+            *(f"{row['engines'][engine]['test_error']:.2f}" for engine in engines),
+            f"{row['int8_error'] - row['float32_error']:+.2f}",
+        )
+        for row in record["rows"]
+    ]
+    calibrated = {engine["calibration_images"] for row in record["rows"] for engine in row["engines"].values()}
+    note = (
+        f"Top-1 error in % on the {record['rows'][0]['num_images']:,} test images of {record['settings']['data']}; "
+        f"calibrated on {', '.join(map(str, sorted(calibrated)))} train images."
+    )
+    headings = ("network", "float32", *(f"int8, {name}" for name in engines.values()), "rise of the worse one")
+    return ResultTable(headings, tuple(rows), note)
