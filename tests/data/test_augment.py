@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
+from torchvision.transforms import RandomErasing
 from torchvision.transforms.v2 import functional
 
 from reslab.data import augment
-from reslab.data.augment import draw, epoch_order, random_crops
+from reslab.data.augment import draw, draw_erased, epoch_order, random_crops
 
 NUM_IMAGES = 50_000
 LEAST_P = 1e-3
@@ -176,3 +177,33 @@ def test_the_middle_crop_is_the_image(rng: np.random.Generator) -> None:
     middle = np.full(5, 4)
     np.testing.assert_array_equal(random_crops(padded, middle, middle, np.zeros(5, bool), 4), images)
     np.testing.assert_array_equal(random_crops(padded, middle, middle, np.ones(5, bool), 4), images[:, :, ::-1])
+
+
+@pytest.mark.parametrize(("height", "width"), [(28, 28), (32, 20)])
+def test_rectangles_are_erased_as_torchvision_draws_them(height: int, width: int) -> None:
+    ours = draw_erased(0, 0, 20_000, share=1.0, height=height, width=width)
+    torch.manual_seed(0)
+    image = torch.zeros(1, height, width)
+    theirs = np.array([RandomErasing.get_params(image, (0.02, 0.33), (0.3, 3.3), [0.0])[:4] for _ in range(4_000)])
+    for column in range(4):
+        assert stats.ks_2samp(ours[:, column], theirs[:, column]).pvalue > LEAST_P
+    assert (ours[:, :2] >= 0).all()
+    assert (ours[:, 0] + ours[:, 2] <= height).all()
+    assert (ours[:, 1] + ours[:, 3] <= width).all()
+
+
+def test_the_share_of_images_that_are_erased_is_as_asked_and_each_epochs_own() -> None:
+    first, again, next_epoch, other_seed = (
+        draw_erased(seed, epoch, NUM_IMAGES, share=0.25, height=32, width=32)
+        for seed, epoch in ((0, 0), (0, 0), (0, 1), (1, 0))
+    )
+    np.testing.assert_array_equal(first, again)
+    assert stats.binomtest(int(first.any(axis=1).sum()), NUM_IMAGES, 0.25).pvalue > LEAST_P
+    for other in (next_epoch, other_seed):
+        both = int((first.any(axis=1) & other.any(axis=1)).sum())
+        assert stats.binomtest(both, NUM_IMAGES, 0.25**2).pvalue > LEAST_P
+    assert not draw_erased(0, 0, 100, share=0.0, height=32, width=32).any()
+
+
+def test_where_no_rectangle_fits_nothing_is_erased() -> None:
+    assert not draw_erased(0, 0, 100, share=1.0, height=1, width=1).any()

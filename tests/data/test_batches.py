@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reslab.data import ImageData, Split
-from reslab.data.augment import draw, epoch_order
+from reslab.data.augment import draw, draw_erased, epoch_order
 from reslab.data.batches import TrainingBatches, evaluation_batches, to_channels_last
 from reslab.data.normalization import Normalization
 
@@ -88,7 +88,7 @@ def test_a_late_batch_needs_no_earlier_one(augmented: Callable[..., TrainingBatc
     assert torch.equal(images, augmented().batch(64_000)[0])
 
 
-@pytest.mark.parametrize("changed", [{"seed": 2}, {"flip": False}, {"pad": 2}, {"pad_with": "black"}])
+@pytest.mark.parametrize("changed", [{"seed": 2}, {"flip": False}, {"pad": 2}, {"pad_with": "black"}, {"erase": 0.5}])
 def test_every_field_counts(augmented: Callable[..., TrainingBatches], changed: dict[str, Any]) -> None:
     assert not torch.equal(augmented().batch(3)[0], augmented(**changed).batch(3)[0])
 
@@ -135,18 +135,25 @@ def augmented_one_by_one(batches: TrainingBatches, iteration: int) -> list[np.nd
         canvas[pad : pad + height, pad : pad + width] = image
         crop = canvas[draws.top[index] :, draws.left[index] :][:height, :width]
         crop = crop[:, ::-1] if draws.mirror[index] else crop
-        expected.append(crop if batches.pad_with == "mean" else (crop - mean) / std)
+        crop = (crop if batches.pad_with == "mean" else (crop - mean) / std).copy()
+        if batches.erase:
+            erased = draw_erased(batches.seed, epoch, len(split), share=batches.erase, height=height, width=width)
+            top, left, rows, columns = erased[index]
+            crop[top : top + rows, left : left + columns] = 0
+        expected.append(crop)
     return expected
 
 
 @pytest.mark.parametrize("kind", ["per-pixel-mean", "per-channel"])
 @pytest.mark.parametrize("pad_with", ["mean", "black"])
 @pytest.mark.parametrize("flip", [True, False])
-@pytest.mark.parametrize("pad", [0, 4])
-def test_batches_are_what_is_made_one_by_one(digits: ImageData, kind: Any, pad_with: str, flip: bool, pad: int) -> None:
+@pytest.mark.parametrize(("pad", "erase"), [(0, 0.0), (4, 0.0), (2, 0.5)])
+def test_batches_are_what_is_made_one_by_one(
+    digits: ImageData, kind: Any, pad_with: str, flip: bool, pad: int, erase: float
+) -> None:
     some = digits.split("train")
     some = Split(some.images[:30], some.labels[:30])
-    batches = TrainingBatches(some, Normalization.measure(some.images, kind), 16, 5, pad, pad_with, flip)
+    batches = TrainingBatches(some, Normalization.measure(some.images, kind), 16, 5, pad, pad_with, flip, erase)
     for iteration in (0, 1, 2):
         images, _ = batches.batch(iteration)
         expected = augmented_one_by_one(batches, iteration)
@@ -204,14 +211,14 @@ def test_two_evaluations_are_equal(digits: ImageData) -> None:
 
 @pytest.mark.parametrize("pad_with", ["mean", "black"])
 @pytest.mark.parametrize("kind", ["per-pixel-mean", "per-channel"])
-@pytest.mark.parametrize("pad", [0, 3])
+@pytest.mark.parametrize(("pad", "erase"), [(0, 0.0), (3, 0.0), (2, 0.5)])
 def test_batches_made_on_a_device_are_bitwise_those_of_numpy(
-    augmented: Callable[..., TrainingBatches], digits: ImageData, pad_with: str, kind: Any, pad: int
+    augmented: Callable[..., TrainingBatches], digits: ImageData, pad_with: str, kind: Any, pad: int, erase: float
 ) -> None:
     """The accelerator's path, run on the CPU."""
     normalization = Normalization.measure(digits.split("train").images, kind)
     here, there = (
-        augmented(normalization=normalization, pad=pad, pad_with=pad_with, device=device)
+        augmented(normalization=normalization, pad=pad, pad_with=pad_with, erase=erase, device=device)
         for device in (None, torch.device("cpu"))
     )
     for iteration in (0, 9, 10):  # the second crosses the seam of two epochs

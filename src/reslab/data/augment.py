@@ -1,4 +1,4 @@
-"""Random crops and mirror images of small images (Sec. 4.2), in vectorised batches and without state.
+"""Random crops, mirror images (Sec. 4.2) and erasing of small images, in vectorised batches and without state.
 
 What happens to an image is a function of seed, epoch and the image's index alone: the draws come from a counter-based
 generator (Philox), so that a resumed run computes them anew instead of restoring a generator.
@@ -10,10 +10,24 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Draws", "crop_positions", "draw", "epoch_order", "random_crops"]
+__all__ = [
+    "ERASED_RATIOS",
+    "ERASED_SHARES",
+    "Draws",
+    "crop_positions",
+    "draw",
+    "draw_erased",
+    "epoch_order",
+    "random_crops",
+    "within",
+]
+
+ERASED_SHARES, ERASED_RATIOS = (0.02, 0.33), (0.3, 3.3)
+"""Of random erasing: least and greatest share of an image's area, and height by width; torchvision's."""
 
 Pixel = TypeVar("Pixel", bound=np.generic)
-_ORDER_STREAM, _AUGMENTATION_STREAM = 0, 1
+_ORDER_STREAM, _AUGMENTATION_STREAM, _ERASING_STREAM = 0, 1, 2
+_ERASING_TRIES = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +58,39 @@ def draw(seed: int, epoch: int, num_images: int, *, pad: int, flip: bool) -> Dra
     offsets = generator.integers(0, 2 * pad + 1, size=(2, num_images))
     mirror = generator.random(num_images) < 0.5
     return Draws(offsets[0], offsets[1], mirror & flip)
+
+
+def draw_erased(seed: int, epoch: int, num_images: int, *, share: float, height: int, width: int) -> NDArray[np.int64]:
+    """Draws for every image the rectangle that it loses (random erasing, arXiv 1708.04896), as torchvision does.
+
+    Args:
+        seed: of the run.
+        epoch: from 0.
+        num_images: of the training split.
+        share: of the images that lose one.
+        height: of an image.
+        width: of an image.
+
+    Returns:
+        (N, 4) top, left, height and width; zeros for none.
+    """
+    generator = _generator(seed, epoch, _ERASING_STREAM)
+    chosen = generator.random(num_images) < share
+    tries = (_ERASING_TRIES, num_images)
+    areas = height * width * generator.uniform(*ERASED_SHARES, size=tries)
+    lowest, highest = np.log(ERASED_RATIOS)
+    ratios = np.exp(generator.uniform(lowest, highest, size=tries))
+    sizes = np.stack([np.sqrt(areas * ratios), np.sqrt(areas / ratios)]).round().astype(np.int64)
+    fitting = (sizes[0] < height) & (sizes[1] < width)  # the first one counts, and there may be none
+    sizes = np.where(chosen & fitting.any(axis=0), sizes[:, fitting.argmax(axis=0), np.arange(num_images)], 0)
+    corners = generator.integers(0, np.array([[height + 1], [width + 1]]) - sizes)
+    return np.concatenate([np.where(sizes, corners, 0), sizes]).T
+
+
+def within(start: NDArray[np.int64], length: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    """(B, size): which positions lie in start .. start + length - 1, both (B,)."""
+    positions = np.arange(size)
+    return (positions >= start[:, None]) & (positions < (start + length)[:, None])
 
 
 def crop_positions(

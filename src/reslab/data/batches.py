@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reslab.console import progress_bar
-from reslab.data.augment import Draws, Pixel, crop_positions, draw, epoch_order, random_crops
+from reslab.data.augment import Pixel, crop_positions, draw, draw_erased, epoch_order, random_crops, within
 from reslab.data.dataset import Images, Samples, Split
 from reslab.data.normalization import Normalization
 
@@ -40,6 +41,7 @@ class TrainingBatches:
         pad: pixels added on every side before the crop; 0 for none.
         pad_with: `mean`: padded pixels are zero after normalisation; `black`: zero before it.
         flip: whether half of the images are mirrored.
+        erase: share of the images that lose a random rectangle, which is zero after normalisation.
         device: an accelerator that keeps the images in its memory and augments them there, to bitwise the same batches;
             None for the CPU's memory, where numpy does it.
     """
@@ -51,6 +53,7 @@ class TrainingBatches:
     pad: int
     pad_with: str
     flip: bool
+    erase: float = 0.0
     device: torch.device | None = None
 
     def __post_init__(self) -> None:
@@ -59,10 +62,15 @@ class TrainingBatches:
         # Per instance, so that the arrays are freed with it; two, since a batch may touch two epochs.
         object.__setattr__(self, "_epoch", lru_cache(maxsize=2)(self._draw_epoch))
 
-    def _draw_epoch(self, epoch: int) -> tuple[NDArray[np.int64], Draws]:
-        num_images = len(self.split)
+    def _draw_epoch(self, epoch: int) -> tuple[NDArray[Any], ...]:
+        """Its order; and for every image top and left of the crop, whether to mirror it, and what is erased."""
+        num_images, (height, width) = len(self.split), self.split.images.shape[1:3]
         draws = draw(self.seed, epoch, num_images, pad=self.pad, flip=self.flip)
-        return epoch_order(self.seed, epoch, num_images), draws
+        if self.erase:
+            erased = draw_erased(self.seed, epoch, num_images, share=self.erase, height=height, width=width)
+        else:
+            erased = np.zeros((num_images, 4), np.int64)
+        return epoch_order(self.seed, epoch, num_images), draws.top, draws.left, draws.mirror, erased
 
     def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
         """The batch of an iteration, from 0.
@@ -74,14 +82,27 @@ class TrainingBatches:
         epochs, offsets = np.divmod(positions, len(self.split))
         parts = []
         for epoch in np.unique(epochs):
-            order, draws = self._epoch(int(epoch))  # type: ignore[attr-defined]
+            order, *drawn = self._epoch(int(epoch))  # type: ignore[attr-defined]
             chosen = order[offsets[epochs == epoch]]
-            parts.append((chosen, draws.top[chosen], draws.left[chosen], draws.mirror[chosen]))
-        chosen, top, left, mirror = (np.concatenate(column) for column in zip(*parts, strict=True))
+            parts.append((chosen, *(numbers[chosen] for numbers in drawn)))
+        chosen, top, left, mirror, erased = (np.concatenate(column) for column in zip(*parts, strict=True))
         labels = torch.from_numpy(self.split.labels[chosen])
         if self.device is not None:
-            return self._augment_on(self.device, chosen, top, left, mirror), labels.to(self.device)
-        return to_channels_last(self._augment(self.split.images[chosen], top, left, mirror)), labels
+            images = self._augment_on(self.device, chosen, top, left, mirror)
+            if self.erase:
+                gone = torch.from_numpy(self._gone(erased)).to(self.device)
+                images = images.masked_fill(gone[:, None], 0)
+            return images, labels.to(self.device)
+        augmented = self._augment(self.split.images[chosen], top, left, mirror)
+        if self.erase:
+            augmented[self._gone(erased)] = 0
+        return to_channels_last(augmented), labels
+
+    def _gone(self, erased: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(B, H, W): the pixels in rectangles of (B, 4) top, left, height and width."""
+        height, width = self.split.images.shape[1:3]
+        top, left, rows, columns = erased.T
+        return within(top, rows, height)[:, :, None] & within(left, columns, width)[:, None, :]
 
     def close(self) -> None:
         """Nothing is prepared in other processes."""

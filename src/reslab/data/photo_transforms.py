@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from reslab.data.augment import ERASED_RATIOS, ERASED_SHARES
 from reslab.data.dataset import Images
 from reslab.data.decoding import Divisor, decode_rgb, jpeg_size
 from reslab.data.preprocessing import Interpolation
@@ -32,7 +33,6 @@ _DEVIATIONS = np.array([0.2175, 0.0188, 0.0045])
 
 _DIVISORS: tuple[Divisor, ...] = (8, 4, 2)
 _ASPECT_RATIOS = (3 / 4, 4 / 3)
-_ERASED_SHARES, _ERASED_RATIOS = (0.02, 0.33), (0.3, 3.3)  # torchvision's and the paper's
 
 _Window = tuple[float, float, float, float]  # top, left, height, width
 
@@ -166,7 +166,7 @@ class PhotoTransform:
 
         if not self.erase or torch.rand(()) >= self.erase:
             return 0, 0, 0, 0
-        top, left, height, width, _ = RandomErasing.get_params(image, _ERASED_SHARES, _ERASED_RATIOS, [0.0])
+        top, left, height, width, _ = RandomErasing.get_params(image, ERASED_SHARES, ERASED_RATIOS, [0.0])
         # Where torchvision finds no rectangle in ten tries, it gives the whole image, and erases nothing.
         return (0, 0, 0, 0) if (height, width) == tuple(image.shape[-2:]) else (top, left, height, width)
 

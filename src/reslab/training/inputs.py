@@ -116,6 +116,7 @@ def make_batches(
             pad=data.pad,
             pad_with=data.pad_with,
             flip=data.flip,
+            erase=data.erase,
             device=None if device.type == "cpu" else device,
         )
     assert isinstance(split, PhotoSplit)

@@ -120,6 +120,8 @@ class DataRecipe:
     channels' mean and std that everyone uses for ImageNet, so that nothing has to be measured."""
     flip: bool = True
     """Mirror every other image, at random."""
+    erase: float = 0.0
+    """Share of the images that lose a random rectangle (arXiv 1708.04896)."""
     images: Literal["small", "photos"] = "small"
     """small: of one size, all in memory. photos: files of any size, decoded when a batch needs them."""
     pad: int = 4
@@ -153,8 +155,6 @@ class DataRecipe:
     """Of RandAugment: operations an image."""
     rand_magnitude: int = 7
     """Of RandAugment: strength, from 0 to 30."""
-    erase: float = 0.0
-    """Of photos: share of them that lose a random rectangle (arXiv 1708.04896)."""
     reduced_decoding: bool = False
     """Of photos: decode large JPEGs at an eighth to half of their side where the crop keeps twice its pixels each way.
     That takes a fifth of the time for 12 megapixels, and changes pixels by less than two grey levels on average."""
