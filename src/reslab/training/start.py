@@ -84,13 +84,13 @@ def train(
     }
     side = recipe.data.train_size
     size = (side, side) if isinstance(images, PhotoData) else images.image_shape[:2]
-    chosen = choose_execution(recipe, spec, size)
+    chosen = None if run.exists else choose_execution(recipe, spec, size)  # before a folder is made
     with run.lock(), stop:
         if run.exists:
             _check_same(asked, run)
             execution = Execution.from_dict(run.record["execution"])
         else:
-            execution = chosen
+            execution = chosen or choose_execution(recipe, spec, size)
             run.start(
                 {
                     **asked,
