@@ -82,7 +82,13 @@ def test_the_estimate_is_what_training_takes_also_of_larger_nets(spelling, side,
 
 
 @pytest.mark.parametrize(
-    ("spelling", "side"), [("resnet20", 32), ("resnet50[blocks=1-1-1-1]", 64), ("vgg16_bn[blocks=1-1,widths=8-8]", 32)]
+    ("spelling", "side"),
+    [
+        ("resnet20", 32),
+        ("resnet20[norm=group,shortcut=gated]", 32),
+        ("resnet50[blocks=1-1-1-1]", 64),
+        ("vgg16_bn[blocks=1-1,widths=8-8]", 32),
+    ],
 )
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_most_of_it_is_what_autograd_saves(spelling, side, precision):
