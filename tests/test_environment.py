@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from reslab.environment import parse_memory, resident_bytes
+from reslab.environment import parse_size, resident_bytes
 from reslab.errors import ReslabError
 
 
@@ -22,13 +22,13 @@ from reslab.errors import ReslabError
     ],
 )
 def test_sizes_are_read(text, num_bytes):
-    assert parse_memory(text) == num_bytes
+    assert parse_size(text) == num_bytes
 
 
 @pytest.mark.parametrize("text", ["", "8", "GiB", "8 apples", "-8GiB", "0GB", "8GiBs", "1e9B", "8B", "nan GB"])
 def test_what_is_no_size_gets_a_sentence(text):
-    with pytest.raises(ReslabError, match="write a size with its unit, as in 8GiB"):
-        parse_memory(text)
+    with pytest.raises(ReslabError, match="write it with its unit, as in 8GiB"):
+        parse_size(text)
 
 
 RESIDENT = """

@@ -12,7 +12,7 @@ from typing import Any
 
 from reslab.errors import ReslabError
 
-__all__ = ["available_cores", "describe_environment", "parse_memory", "resident_bytes"]
+__all__ = ["available_cores", "describe_environment", "parse_size", "resident_bytes"]
 
 _UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?B)?\s*", re.IGNORECASE)
@@ -39,7 +39,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def parse_memory(text: str) -> int:
+def parse_size(text: str) -> int:
     """Reads `8GiB`, `800MB` or `2G`; a letter alone means powers of 1024, as with most tools.
 
     Raises:
@@ -47,7 +47,7 @@ def parse_memory(text: str) -> int:
     """
     match = _SIZE.fullmatch(text)
     if match is None or float(match[1]) == 0:
-        raise ReslabError(f"cannot read the memory {text!r}: write a size with its unit, as in 8GiB, 800MB or 2G.")
+        raise ReslabError(f"cannot read the size {text!r}: write it with its unit, as in 8GiB, 800MB or 2G.")
     base = 1000 if (match[3] or "").upper() == "B" else 1024
     return int(float(match[1]) * base ** _UNITS[match[2].upper()])
 

@@ -89,7 +89,7 @@ def test_pack_writes_what_train_reads(capsys, pets, tmp_path):
         (["stats", "none"], "no photos at 'none'"),
         (["stats", "imagenet"], "ImageNet cannot be downloaded"),
         (["pack", "none", "--out", "shards"], "no photos at 'none'"),
-        (["pack", "pets", "--out", "shards", "--shard-size", "much"], "cannot read the memory"),
+        (["pack", "pets", "--out", "shards", "--shard-size", "much"], "cannot read the size"),
         (["mend"], "there is no `reslab data mend`"),
     ],
 )

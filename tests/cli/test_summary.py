@@ -80,7 +80,7 @@ WRONG = [
     (["resnet20", "resnet21"], "did you mean"),
     (["resnet20", "--graph", "net.gif"], "must end in .svg, .png or .pdf, not net.gif"),
     (["resnet20", "--graph", "file/net.svg"], "file"),
-    (["resnet20", "--memory", "8"], "write a size with its unit"),
+    (["resnet20", "--memory", "8"], "write it with its unit"),
     (["resnet50", "--memory", "800MB"], "takes 1.02 GiB with one image a step, more than 800MB"),
     (["vgg16", "--input-size", "8", "--graph", "net.svg"], "too small"),
     (["vgg16", "--input-size", "8", "--memory", "8GB"], "too small"),

@@ -93,6 +93,11 @@ def test_numbers_that_leave_a_class_out_are_refused(cifar_like: ImageData, num_i
         cifar_like.hold_out(num_images)
 
 
+def test_where_nothing_can_be_held_out_it_is_said_so() -> None:
+    with pytest.raises(DataError, match=r"with 2 classes 3 are too few for any\."):
+        numbered(np.array([0, 0, 1])).hold_out(1)
+
+
 def test_a_second_val_split_is_refused(cifar_like: ImageData) -> None:
     with pytest.raises(DataError, match="has a val split of its own"):
         cifar_like.hold_out(5_000).hold_out(100)

@@ -65,8 +65,9 @@ def test_an_exception_leaves_the_old_file_and_no_other(
 def test_a_folder_in_the_way_is_an_error_that_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     path.mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError) as caught:
         write_bytes(path, b"content")
+    assert caught.value.filename == str(path)
     assert list(tmp_path.iterdir()) == [path]
 
 

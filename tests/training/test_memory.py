@@ -159,7 +159,7 @@ def test_the_pool_serves_all_threads(compiler):
 
 @pytest.mark.parametrize("memory", ["much", "-1GiB", "2"])
 def test_what_is_no_size_gets_a_sentence(memory):
-    with pytest.raises(RecipeError, match=r"hardware\.memory: cannot read the memory"):
+    with pytest.raises(RecipeError, match=r"hardware\.memory: cannot read the size"):
         recipe_from_dict({"hardware": {"memory": memory}})
 
 

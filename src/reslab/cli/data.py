@@ -230,11 +230,11 @@ Training from shards visits the same photos in the same order as from the folder
     from reslab.data.photos import load_photos
     from reslab.data.preprocessing import Preprocessing
     from reslab.data.shards import pack_shards
-    from reslab.environment import parse_memory
+    from reslab.environment import parse_size
 
     if Path(asked.out).resolve().is_relative_to(Path(asked.data).resolve()):
         raise DataError(f"{asked.out} lies in {asked.data} itself, and would be read with it; choose another folder.")
-    shard_bytes = parse_memory(asked.shard_size)
+    shard_bytes = parse_size(asked.shard_size)
     data = load_photos(asked.data, Preprocessing(height=224, width=224, channels=3, resize=256))
     with progress_bar() as bar:
         task = bar.add_task("Packing", total=sum(len(split) for split in data.splits.values()))

@@ -126,9 +126,9 @@ def _training(subject: _Subject, asked: Arguments) -> dict[str, int]:
         estimate_training_memory,
         largest_training_batch,
     )
-    from reslab.environment import parse_memory
+    from reslab.environment import parse_size
 
-    num_bytes = parse_memory(asked.memory)
+    num_bytes = parse_size(asked.memory)
     spec, size, precision = subject.spec, subject.image_size, asked.precision
     batch = largest_training_batch(spec, size, num_bytes - IMPORT_BYTES, precision)
     peak = IMPORT_BYTES + estimate_training_memory(spec, size, max(1, batch), precision)

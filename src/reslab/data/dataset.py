@@ -140,10 +140,12 @@ class DataSet(Generic[SomeSamples]):
         train = self.split("train")
         if "val" in self.splits:
             raise DataError(f"{self.name} has a val split of its own; leave data.val_images at 0.")
-        if not self.num_classes <= num_images <= len(train) - self.num_classes:
+        least, most = self.num_classes, len(train) - self.num_classes
+        if not least <= num_images <= most:
+            wanted = f"it takes {least:,} to {most:,}" if least <= most else f"{len(train):,} are too few for any"
             raise DataError(
                 f"cannot hold out {num_images:,} of {self.name}'s {len(train):,} train images: with "
-                f"{self.num_classes} classes it takes {self.num_classes:,} to {len(train) - self.num_classes:,}."
+                f"{self.num_classes} classes {wanted}."
             )
         counts = np.bincount(train.labels, minlength=self.num_classes)
         if (counts == 1).any():

@@ -1,5 +1,6 @@
 """Writing a file so that a crash leaves the old one or the new one, never half of either."""
 
+import errno
 import json
 import os
 import tempfile
@@ -16,7 +17,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`; what was written there is fsynced and renamed to `path` on leaving.
 
     On an error the temporary file is removed and `path` is untouched.
+
+    Raises:
+        OSError: the file cannot be written; a folder has its name, for example.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     os.close(descriptor)

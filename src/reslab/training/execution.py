@@ -9,7 +9,7 @@ import torch
 
 from reslab.analysis.complexity import count_macs, summarize
 from reslab.analysis.memory import DTYPES, FIRST_STEP_BYTES, Precision, Segments, plan_checkpointing
-from reslab.environment import available_cores, parse_memory, resident_bytes
+from reslab.environment import available_cores, parse_size, resident_bytes
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models.spec import NetSpec
 from reslab.training.memory import cxx_compiler, tensor_memory
@@ -156,7 +156,7 @@ def _plan_memory(
     recipe: Recipe, spec: NetSpec, image_size: tuple[int, int], device: str, precision: Precision
 ) -> tuple[Segments | None, int | None, int, str]:
     """Gradient checkpointing, limit of the tensors, predicted peak, and why."""
-    limit = parse_memory(recipe.hardware.memory)
+    limit = parse_size(recipe.hardware.memory)
     on_cpu = device == "cpu"
     before = resident_bytes() if on_cpu else -FIRST_STEP_BYTES  # nothing of which lies in a GPU's memory
     # Plans know weights, gradients and momentum; an average of the weights and LAMB's second moment are as large each.

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from math import isfinite
 from typing import Any, Literal
 
-from reslab.environment import parse_memory
+from reslab.environment import parse_size
 from reslab.errors import RecipeError, ReslabError
 
 __all__ = [
@@ -261,7 +261,7 @@ class HardwareRecipe:
     def __post_init__(self) -> None:
         if self.memory:
             try:
-                parse_memory(self.memory)
+                parse_size(self.memory)
             except ReslabError as error:
                 raise RecipeError(f"hardware.memory: {error}") from None
         _check(-1 <= self.workers <= 256, "hardware.workers must be between -1 and 256", self.workers)
