@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from reslab.environment import describe_environment
+from reslab.bench.records import make_record
 from reslab.files.atomic import write_json
 from reslab.runs import Run
 
@@ -42,7 +42,7 @@ def rates_now(run: Run) -> list[float]:
     return [row["images_per_second"] for row in rows if row["iteration"] > MEASURED - 200]
 
 
-def make_record(runs: list[Run]) -> dict[str, Any]:
+def record_of(runs: list[Run]) -> dict[str, Any]:
     results = [run.result() for run in runs]
     settings = [{key: run.record[key] for key in ("model", "data", "recipe")} for run in runs]
     for setting in settings:
@@ -51,14 +51,13 @@ def make_record(runs: list[Run]) -> dict[str, Any]:
         raise SystemExit("the runs differ in more than their seeds.")
     images = results[0]["iterations"] * runs[0].record["recipe"]["data"]["batch_size"]
     rates = rates_now(runs[0])
-    return {
-        "rows": [{key: result[key] for key in FIELDS} for result in results],
+    minutes = {
         "images_per_second": rates,
         "minutes": round(images / median(rates) / 60, 2),
         "recipe": runs[0].record["recipe"],
         "threads_of_the_runs": [run.record["execution"]["threads"] for run in runs],
-        "environment": describe_environment(),
     }
+    return make_record("time-to-accuracy", minutes, [{key: result[key] for key in FIELDS} for result in results])
 
 
 def main() -> None:
@@ -66,10 +65,10 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs that differ in their seeds")
     parser.add_argument("--name", required=True, help="folder of the record, under results/")
     asked = parser.parse_args()
-    record = make_record([Run(folder) for folder in asked.runs])
+    record = record_of([Run(folder) for folder in asked.runs])
     errors = [row["test_error"] for row in record["rows"]]
     spread = f" ± {stdev(errors):.2f}" if len(errors) > 1 else ""
-    print(f"test error {mean(errors):.2f}{spread} %, n = {len(errors)}, in {record['minutes']:.1f} minutes")
+    print(f"test error {mean(errors):.2f}{spread} %, n = {len(errors)}, in {record['settings']['minutes']:.1f} minutes")
     write_json(RESULTS / asked.name / "results.json", record)
     print(json.dumps(record["rows"]))
 

@@ -165,6 +165,7 @@ def render(name: str) -> str:
         "photo-dense": bench_table,
         "photo-memory": bench_table,
         "int8-accuracy": bench_table,
+        "time-to-accuracy": bench_table,
         "longer_training": longer_training,
     }
     return makers[record.get("experiment") or record["benchmark"]](record)

@@ -77,3 +77,32 @@ def test_a_table_has_every_contender_and_says_who_could_not_run():
     )
     assert len(table.headings) == 6
     assert "200 GFLOP/s" in table.note
+
+
+def test_the_table_of_int8_shows_both_engines_and_the_rise_of_the_worse_one():
+    engines = {
+        "openvino": {"test_error": 8.7, "calibration_images": 300},
+        "onnxruntime": {"test_error": 9.1, "calibration_images": 300},
+    }
+    row = {"net": "resnet20", "float32_error": 8.9, "int8_error": 9.1, "num_images": 10_000, "engines": engines}
+    table = make_table(make_record("int8-accuracy", {"data": "cifar10"}, [row]))
+    assert table.rows == (("resnet20", "8.90", "8.70", "9.10", "+0.20"),)
+    assert "10,000 test images of cifar10; calibrated on 300 train images" in table.note
+
+
+def test_the_table_of_trainings_has_their_mean_and_spread():
+    rows = [
+        {
+            "model": "resnet20",
+            "data": "digits",
+            "iterations": 7_800,
+            "seed": seed,
+            "train_error": 4.0,
+            "train_error_clean": 3.5,
+            "test_error": error,
+        }
+        for seed, error in enumerate((5.0, 6.0, 7.0))
+    ]
+    table = make_table(make_record("time-to-accuracy", {"recipe": {"name": "fast"}, "minutes": 14.71}, rows))
+    assert table.rows[0] == ("resnet20", "0", "95.00", "4.00", "3.50")
+    assert table.note == "digits, recipe fast, 7,800 iterations: 94.00 ± 1.00 %, n = 3, in 14.7 minutes."

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean, median, stdev
 from typing import Any
 
 __all__ = ["ResultTable", "make_table"]
@@ -38,6 +38,7 @@ def make_table(record: dict[str, Any]) -> ResultTable:
         "photo-dense": _photos,
         "photo-memory": _passes,
         "int8-accuracy": _int8_accuracy,
+        "time-to-accuracy": _time_to_accuracy,
     }
     return makers[record["benchmark"]](record)
 
@@ -217,4 +218,27 @@ def _int8_accuracy(record: dict[str, Any]) -> ResultTable:
         f"calibrated on {', '.join(map(str, sorted(calibrated)))} train images."
     )
     headings = ("network", "float32", *(f"int8, {name}" for name in engines.values()), "rise of the worse one")
+    return ResultTable(headings, tuple(rows), note)
+
+
+def _time_to_accuracy(record: dict[str, Any]) -> ResultTable:
+    rows = [
+        (
+            row["model"],
+            str(row["seed"]),
+            f"{100 - row['test_error']:.2f}",
+            f"{row['train_error']:.2f}",
+            f"{row['train_error_clean']:.2f}",
+        )
+        for row in record["rows"]
+    ]
+    accuracies = [100 - row["test_error"] for row in record["rows"]]
+    spread = f" ± {stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+    (data,), (iterations,) = ({row[key] for row in record["rows"]} for key in ("data", "iterations"))
+    settings = record["settings"]
+    note = (
+        f"{data}, recipe {settings['recipe']['name']}, {iterations:,} iterations: {mean(accuracies):.2f}{spread} %, "
+        f"n = {len(rows)}, in {settings['minutes']:.1f} minutes."
+    )
+    headings = ("network", "seed", "test accuracy, %", "training error, %", "and not augmented")
     return ResultTable(headings, tuple(rows), note)
