@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -61,7 +62,9 @@ class Aim:
 
     def share(self, figure: float) -> float:
         """How much of the aim is reached; 1 and more if all of it is."""
-        return self.aim / figure if self.at_most else figure / self.aim
+        if not self.at_most:
+            return figure / self.aim
+        return self.aim / figure if figure > 0 else inf  # an error that fell where it might have risen
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """README and docs say what the records and the registry say, and name nothing that is not there."""
 
 import importlib.util
+import math
 import re
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def test_an_aim_is_reached_from_its_side():
     assert (more.reached(2.0), more.reached(1.9), more.share(1.0)) == (True, False, 0.5)
     assert (less.reached(2.0), less.reached(2.1), less.share(4.0)) == (True, False, 0.5)
     assert aims.Row(more, 1.5).texts[-2:] == ("1.50", "no")
+    assert [less.share(figure) for figure in (4.0, 1.0, 0.0, -0.1)] == [0.5, 2.0, math.inf, math.inf]
     assert aims.Row(less, None).texts[2:] == ("≤ 2.00", "", "not recorded", "")
     assert ">1.50 of 2.00<" in aims.chart([aims.Row(more, 1.5), aims.Row(less, None)])
 
