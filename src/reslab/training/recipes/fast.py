@@ -12,8 +12,8 @@ What differs from `cifar-paper`, and why:
   point to the left. What comes into view is black, as the photographs' background is, and not grey.
 - bf16 where the processor has instructions for it, in which a step takes 0.6 to 0.7 of the time; fp32 elsewhere.
 
-16.6 epochs of 60,000 images: 15 to 17 minutes on two cores with such instructions, for 94.26 ± 0.15 % on the test images
-(3 seeds; docs/performance.md).
+16.6 epochs of 60,000 images: 15 to 17 minutes on two cores with such instructions, for 94.26 ± 0.15 % on the test
+images (3 seeds; docs/performance.md).
 
 All of it was chosen on 10,000 images held out of train, in single runs on the other 50,000, so that differences of a
 quarter of a point are noise. Val error after 2,112 iterations, in %: 7.1 with mirror images; 6.55 without, 6.8 with
