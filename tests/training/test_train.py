@@ -463,6 +463,15 @@ def test_the_norm_of_the_gradients_is_clipped(tiny_data, tmp_path):
     assert moved.item() == pytest.approx(0.05 * 1e-3, rel=1e-3)
 
 
+def test_muon_learns_and_resumes_bitwise(tiny_data, tmp_path):
+    recipe = with_fields(optimizer={"kind": "muon", "momentum": 0.6, "nesterov": True})
+    done = train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path / "whole")
+    assert done.result["train_error"] < rows(tmp_path / "whole")[0]["train_error"]
+    for stop in ("3", "7", None):
+        train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path / "stopped", resume=True, stop_after=stop)
+    assert same_weights(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_the_average_of_the_weights_is_kept_evaluated_and_resumed(tiny_data, tmp_path):
     recipe = with_fields(
         regularization={"ema_decay": 0.7}, monitoring={"checkpoint_every": 1, "keep_checkpoints": 50, "eval_every": 20}

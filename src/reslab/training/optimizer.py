@@ -1,9 +1,12 @@
-"""SGD or LAMB as the recipe describes it, with parameters grouped by the kind of module that holds them."""
+"""SGD, LAMB or Muon as the recipe describes it, with parameters grouped by the kind of module that holds them."""
+
+from typing import Any
 
 import torch
 from torch import nn
 
 from reslab.training.lamb import Lamb
+from reslab.training.muon import Muon
 from reslab.training.recipe import OptimizerRecipe
 
 __all__ = ["make_optimizer"]
@@ -15,19 +18,35 @@ def make_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> torch.optim.Opt
     """The optimizer over a model's parameters; SGD is one fused kernel.
 
     With `decay="weights"` biases and batch norm do not decay, wherever they stand: the module's type decides, not its
-    name, which for a shortcut's batch norm says nothing.
+    name, which for a shortcut's batch norm says nothing. Muon makes the steps of all convolutions orthogonal but those
+    of the first, whose inputs are few.
     """
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []
+    orthogonal: list[nn.Parameter] = []
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            decays = recipe.decay == "all" or (isinstance(module, _DECAYED_MODULES) and name == "weight")
-            (decayed if decays else undecayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}]
+            weight = isinstance(module, _DECAYED_MODULES) and name == "weight"
+            if recipe.kind == "muon" and weight and module in convolutions[1:]:
+                orthogonal.append(parameter)
+            else:
+                (decayed if weight or recipe.decay == "all" else undecayed).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}]
     if undecayed:
         groups.append({"params": undecayed, "weight_decay": 0.0})
+    if orthogonal:
+        groups.append({"params": orthogonal, "weight_decay": 0.0, "orthogonal": True})
     if recipe.kind == "lamb":
         return Lamb(groups, recipe.learning_rate, betas=(recipe.momentum, 0.999))
+    if recipe.kind == "muon":
+        return Muon(
+            groups,
+            recipe.learning_rate,
+            factor=recipe.orthogonal_factor,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+        )
     return torch.optim.SGD(
         groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
     )

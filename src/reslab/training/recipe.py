@@ -25,18 +25,21 @@ Switch = Literal["auto", "on", "off"]
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerRecipe:
-    """SGD with momentum (Sec. 3.4, 4.2), or LAMB."""
+    """SGD with momentum (Sec. 3.4, 4.2), LAMB, or Muon."""
 
-    kind: Literal["sgd", "lamb"] = "sgd"
-    """sgd; or lamb, which scales every layer's step to its weights (arXiv 1904.00962)."""
+    kind: Literal["sgd", "lamb", "muon"] = "sgd"
+    """sgd; lamb, which scales every layer's step to its weights (arXiv 1904.00962); or muon, which makes the steps of
+    all convolutions but the first orthogonal, and takes SGD's for the rest (kellerjordan.github.io/posts/muon)."""
     learning_rate: float = 0.1
     """Rate before the first milestone."""
     momentum: float = 0.9
     """Of the gradients; in torch's form v = m v + g, w = w - rate v. LAMB's first beta."""
     nesterov: bool = False
     """Nesterov's momentum; the paper's is plain."""
+    orthogonal_factor: float = 0.25
+    """Of Muon: the rate of orthogonal steps is so many times the learning rate."""
     weight_decay: float = 1e-4
-    """L2 penalty, added to the gradients."""
+    """L2 penalty, added to the gradients; orthogonal steps have none."""
     decay: Literal["all", "weights"] = "all"
     """What decays: every parameter, or convolutions and the classifier's matrix only."""
     clip_norm: float = 0.0
@@ -50,8 +53,9 @@ class OptimizerRecipe:
         _check(self.weight_decay >= 0, "optimizer.weight_decay must not be negative", self.weight_decay)
         _check(self.clip_norm >= 0, "optimizer.clip_norm must not be negative", self.clip_norm)
         _check(self.accumulate > 0, "optimizer.accumulate must be positive", self.accumulate)
-        if self.nesterov and (self.momentum == 0 or self.kind != "sgd"):
-            raise RecipeError("optimizer.nesterov needs SGD and a momentum above 0.")
+        _check(self.orthogonal_factor > 0, "optimizer.orthogonal_factor must be positive", self.orthogonal_factor)
+        if self.nesterov and (self.momentum == 0 or self.kind == "lamb"):
+            raise RecipeError("optimizer.nesterov needs SGD or Muon and a momentum above 0.")
 
 
 @dataclass(frozen=True, kw_only=True)
