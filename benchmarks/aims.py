@@ -166,9 +166,14 @@ def int8_error(model: str) -> Callable[[Record], float | None]:
     return find
 
 
-def mean_accuracy(record: Record) -> float | None:
-    """Trainings: mean test accuracy over the seeds, in percent."""
-    return 100 - mean(row["test_error"] for row in record["rows"])
+def accuracy_within(minutes: float) -> Callable[[Record], float | None]:
+    """Trainings: mean test accuracy, in percent, of the longest that take no more, with three seeds or more."""
+
+    def find(record: Record) -> float | None:
+        within = [row for row in record["rows"] if row["minutes"] <= minutes and len(row["seed"]) >= 3]
+        return 100 - mean(max(within, key=lambda row: row["minutes"])["test_error"]) if within else None
+
+    return find
 
 
 _LOOP = "eager NCHW, DataLoader, PIL"
@@ -240,8 +245,8 @@ AIMS = (
     ),
     Aim("ResNet-1202, training, batch 128", "peak, GiB", "bench/memory-resnet1202", 2.0, peak_gib, at_most=True),
     Aim("", "time, to all activations kept", "bench/memory-resnet1202", 1.4, time_ratio, at_most=True),
-    Aim("Fashion-MNIST in 15 min", "% accuracy, 3 seeds", "fashion-mnist-15min/results", 94.3, mean_accuracy),
-    Aim("Fashion-MNIST in 50 min", "% accuracy, 3 seeds", "fashion-mnist-50min/results", 94.9, mean_accuracy),
+    Aim("Fashion-MNIST in 15 min", "% accuracy, 3 seeds", "fashion-mnist-fast/results", 94.3, accuracy_within(15)),
+    Aim("Fashion-MNIST in 50 min", "% accuracy, 3 seeds", "fashion-mnist-fast/results", 94.9, accuracy_within(50)),
 )
 
 

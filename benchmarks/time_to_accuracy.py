@@ -1,27 +1,36 @@
-"""Errors of finished runs, and the minutes that such a run takes on this machine when it does nothing else.
+"""How good a network is after how many minutes: the errors of finished runs, and the time that they take here.
 
     reslab train resnet20 --data fashion-mnist --recipe fast --test-curve --seed 0 --run-dir runs/seed0     (1, 2, ...)
-    python benchmarks/time_to_accuracy.py runs/seed0 runs/seed1 runs/seed2 --name fashion-mnist-15min
+    python benchmarks/time_to_accuracy.py runs/seed0 runs/seed1 runs/seed2
+
+The runs differ in their seeds and, as a whole schedule, in their length (--iterations). Each length is a row of
+results/fashion-mnist-fast/results.json, which keeps the rows of other lengths, and front.png shows them all.
+--test-curve has the test images read, and --monitoring.eval-every puts that off to the end.
 
 The minutes are those of training alone, all iterations at the rate of the last two hundred of the first three hundred,
-measured now on all cores: the runs themselves may have shared the machine with others. Written to results/NAME/.
+measured now on all cores: the runs themselves may have shared the machine with others.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, median
 from typing import Any
 
-from reslab.bench.records import make_record
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from reslab.analysis.plots import save_figure
+from reslab.bench.records import make_record, read_benchmark
+from reslab.bench.tables import make_table
 from reslab.files.atomic import write_json
 from reslab.runs import Run
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
-FIELDS = ("model", "data", "recipe", "iterations", "seed", "train_error", "train_error_clean", "test_error")
+FOLDER = Path(__file__).resolve().parents[1] / "results" / "fashion-mnist-fast"
 MEASURED, LOGGED = 300, 50
 
 
@@ -42,35 +51,83 @@ def rates_now(run: Run) -> list[float]:
     return [row["images_per_second"] for row in rows if row["iteration"] > MEASURED - 200]
 
 
-def record_of(runs: list[Run]) -> dict[str, Any]:
-    results = [run.result() for run in runs]
-    settings = [{key: run.record[key] for key in ("model", "data", "recipe")} for run in runs]
-    for setting in settings:
-        setting["recipe"] = {**setting["recipe"], "hardware": None}  # threads, which the minutes do not depend on here
-    if any(setting != settings[0] for setting in settings):
-        raise SystemExit("the runs differ in more than their seeds.")
-    images = results[0]["iterations"] * runs[0].record["recipe"]["data"]["batch_size"]
-    rates = rates_now(runs[0])
-    minutes = {
-        "images_per_second": rates,
-        "minutes": round(images / median(rates) / 60, 2),
-        "recipe": runs[0].record["recipe"],
-        "threads_of_the_runs": [run.record["execution"]["threads"] for run in runs],
-    }
-    return make_record("time-to-accuracy", minutes, [{key: result[key] for key in FIELDS} for result in results])
+def setting_of(run: Run) -> dict[str, Any]:
+    """What must be the same for all runs: everything but length, seed, threads and how often something is written."""
+    setting = {key: run.record[key] for key in ("model", "data", "recipe")}
+    return {**setting, "recipe": {**setting["recipe"], "schedule": None, "hardware": None, "monitoring": None}}
+
+
+def rows_of(runs: Sequence[Run], rates: list[float]) -> list[dict[str, Any]]:
+    """A row for each length, shortest first."""
+    by_length: dict[int, list[Run]] = {}
+    for run in runs:
+        by_length.setdefault(run.result()["iterations"], []).append(run)
+    rows = []
+    for iterations, alike in sorted(by_length.items()):
+        recipe, results = alike[0].record["recipe"], [run.result() for run in alike]
+        images = iterations * recipe["data"]["batch_size"]
+        rows.append(
+            {
+                "iterations": iterations,
+                "minutes": round(images / median(rates) / 60, 2),
+                "images_per_second": rates,
+                "schedule": recipe["schedule"],
+                "threads_of_the_runs": [run.record["execution"]["threads"] for run in alike],
+                **{
+                    key: [result[key] for result in results]
+                    for key in ("seed", "train_error", "train_error_clean", "test_error")
+                },
+            }
+        )
+    return rows
+
+
+def plot(record: dict[str, Any], path: Path) -> None:
+    """The front: a point for each run, and a line through the means."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    rows = record["rows"]
+    axes.plot(
+        [row["minutes"] for row in rows], [mean(row["test_error"]) for row in rows], "-", color="C0", label="mean"
+    )
+    for index, row in enumerate(rows):
+        points = [row["minutes"]] * len(row["test_error"])
+        axes.plot(points, row["test_error"], ".", color="C0", alpha=0.6, label=None if index else "a run")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    settings = record["settings"]
+    title = f"{settings['model']} on {settings['data']}, recipe {settings['recipe']['name']}"
+    axes.set(xlabel="minutes of training", ylabel="test error (%)", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    save_figure(figure, path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs that differ in their seeds")
-    parser.add_argument("--name", required=True, help="folder of the record, under results/")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs")
     asked = parser.parse_args()
-    record = record_of([Run(folder) for folder in asked.runs])
-    errors = [row["test_error"] for row in record["rows"]]
-    spread = f" ± {stdev(errors):.2f}" if len(errors) > 1 else ""
-    print(f"test error {mean(errors):.2f}{spread} %, n = {len(errors)}, in {record['settings']['minutes']:.1f} minutes")
-    write_json(RESULTS / asked.name / "results.json", record)
-    print(json.dumps(record["rows"]))
+    runs = [Run(folder) for folder in asked.runs]
+    for run in runs:
+        if not run.finished:
+            parser.error(f"{run.folder} is no finished run")
+        if setting_of(run) != setting_of(runs[0]):
+            parser.error(f"{run.folder} and {runs[0].folder} differ in more than seed and length")
+    path = FOLDER / "results.json"
+    settings = setting_of(runs[0])
+    before = read_benchmark(path) if path.exists() else None
+    rows = rows_of(runs, rates_now(runs[0]))
+    if before and before["settings"] == settings:
+        lengths = {row["iterations"] for row in rows}
+        rows += [row for row in before["rows"] if row["iterations"] not in lengths]
+    record = make_record("time-to-accuracy", settings, sorted(rows, key=lambda row: row["iterations"]))
+    write_json(path, record)
+    plot(record, FOLDER / "front.png")
+    made = make_table(record)
+    table = Table(*made.headings, box=None)
+    for cells in made.rows:
+        table.add_row(*cells)
+    Console().print(table, made.note)
 
 
 if __name__ == "__main__":

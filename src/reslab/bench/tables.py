@@ -222,23 +222,22 @@ def _int8_accuracy(record: dict[str, Any]) -> ResultTable:
 
 
 def _time_to_accuracy(record: dict[str, Any]) -> ResultTable:
+    def mean_and_spread(numbers: list[float]) -> str:
+        return f"{mean(numbers):.2f}" + (f" ± {stdev(numbers):.2f}" if len(numbers) > 1 else "")
+
     rows = [
         (
-            row["model"],
-            str(row["seed"]),
-            f"{100 - row['test_error']:.2f}",
-            f"{row['train_error']:.2f}",
-            f"{row['train_error_clean']:.2f}",
+            f"{row['minutes']:.1f}",
+            f"{row['iterations']:,}",
+            mean_and_spread([100 - error for error in row["test_error"]]),
+            mean_and_spread(row["train_error"]),
+            mean_and_spread(row["train_error_clean"]),
+            str(len(row["seed"])),
         )
         for row in record["rows"]
     ]
-    accuracies = [100 - row["test_error"] for row in record["rows"]]
-    spread = f" ± {stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
-    (data,), (iterations,) = ({row[key] for row in record["rows"]} for key in ("data", "iterations"))
     settings = record["settings"]
-    note = (
-        f"{data}, recipe {settings['recipe']['name']}, {iterations:,} iterations: {mean(accuracies):.2f}{spread} %, "
-        f"n = {len(rows)}, in {settings['minutes']:.1f} minutes."
-    )
-    headings = ("network", "seed", "test accuracy, %", "training error, %", "and not augmented")
+    what = f"{settings['model']} on {settings['data']['name']}, recipe {settings['recipe']['name']}"
+    note = f"{what}; mean ± standard deviation."
+    headings = ("minutes", "iterations", "test accuracy, %", "training error, %", "and not augmented", "seeds")
     return ResultTable(headings, tuple(rows), note)

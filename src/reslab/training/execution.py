@@ -12,7 +12,9 @@ from reslab.analysis.memory import DTYPES, FIRST_STEP_BYTES, Precision, Segments
 from reslab.environment import available_cores, parse_size, resident_bytes
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models.spec import NetSpec
-from reslab.training.memory import cxx_compiler, tensor_memory
+from reslab.training.fused import has_kernels
+from reslab.training.memory import tensor_memory
+from reslab.training.native import cxx_compiler
 from reslab.training.recipe import HardwareRecipe, Recipe
 
 __all__ = ["Execution", "choose_execution"]
@@ -37,6 +39,7 @@ class Execution:
         channels_last: whether activations lie in NHWC order.
         compiled: whether the training step goes through torch.compile.
         precision: of convolutions and products: fp32, bf16 or fp16.
+        fused_norms: whether batch norm, addition and ReLU are one kernel.
         segments: of gradient checkpointing, as in `CheckpointPlan`; None if everything is kept for the gradients.
         tensor_bytes: limit for the tensors of a CPU, where the recipe has one for the process.
         predicted_bytes: peak of the process (of a GPU's memory), where the recipe has a limit.
@@ -48,6 +51,7 @@ class Execution:
     channels_last: bool
     compiled: bool
     precision: Precision = "fp32"
+    fused_norms: bool = False
     segments: Segments | None = None
     tensor_bytes: int | None = None
     predicted_bytes: int | None = None
@@ -78,6 +82,11 @@ class Execution:
         if execution.compiled and execution.device == "cpu" and not cxx_compiler():
             raise CheckpointError(
                 "the run was compiled, and this machine has no C++ compiler; install g++ to go on to the same weights."
+            )
+        if execution.fused_norms and not has_kernels():
+            raise CheckpointError(
+                "the run was computed by kernels of ours, and there is no C++ compiler for them here; install g++ to "
+                "go on to the same weights."
             )
         return execution
 
@@ -135,8 +144,12 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
         else:
             compiled, reason = _compiling_pays(recipe, spec, image_size, device, threads)
         reasons.append(reason)
+    fused_norms = not compiled and _choose_fused_norms(recipe, spec, device, channels_last, precision)
+    if fused_norms:
+        reasons.append("batch norm, addition and ReLU in one kernel")
     return Execution(
-        device, threads, channels_last, compiled, precision, segments, tensor_bytes, predicted, tuple(reasons)
+        *(device, threads, channels_last, compiled, precision, fused_norms),
+        *(segments, tensor_bytes, predicted, tuple(reasons)),
     )
 
 
@@ -150,6 +163,21 @@ def _choose_precision(hardware: HardwareRecipe, device: str) -> tuple[Precision,
     if has:
         return "bf16", f"bf16: {device} has instructions for it"
     return "fp32", f"fp32: {device} has no instructions for bf16"
+
+
+def _choose_fused_norms(recipe: Recipe, spec: NetSpec, device: str, channels_last: bool, precision: Precision) -> bool:
+    asked = recipe.hardware.fused_norms
+    if asked == "off":
+        return False
+    suits = device == "cpu" and channels_last and spec.norm == "batch" and precision != "fp16"
+    if suits and has_kernels():
+        return True
+    if asked == "on":
+        raise RecipeError(
+            "hardware.fused_norms=on needs a CPU, batch norm, channels-last layout, fp32 or bf16, and a C++ compiler "
+            "with OpenMP (g++)."
+        )
+    return False
 
 
 def _plan_memory(

@@ -22,6 +22,7 @@ from reslab.runs import Run
 from reslab.training.checkpoint import load_checkpoint, newest_checkpoint, save_best, save_checkpoint
 from reslab.training.execution import Execution
 from reslab.training.finish import evaluate_within, finish_run
+from reslab.training.fused import fuse_norms
 from reslab.training.ghost import use_ghost_batches
 from reslab.training.inputs import AnyData, make_batches, measured_normalization
 from reslab.training.objective import count_wrong, make_loss, make_mixing
@@ -87,6 +88,8 @@ class Trainer:
             use_ghost_batches(model, recipe.regularization.ghost_batch)
         layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         model = model.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
+        if execution.fused_norms:
+            fuse_norms(model)
         if execution.segments is not None:
             assert isinstance(model, ResNet)
             model.set_grad_checkpointing(segments=execution.segments)

@@ -1,11 +1,7 @@
 """How the memory of tensors on a CPU is kept for the next step, and within which limit."""
 
 import ctypes
-import hashlib
-import os
 import platform
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -13,10 +9,9 @@ from pathlib import Path
 
 import torch
 
-from reslab.files.atomic import atomic_path
-from reslab.files.locations import cache_folder
+from reslab.training.native import load_native
 
-__all__ = ["cxx_compiler", "keep_freed_memory", "tensor_memory"]
+__all__ = ["keep_freed_memory", "tensor_memory"]
 
 # Numbers of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -24,7 +19,6 @@ _LARGEST_ON_HEAP = 32 << 20  # the most that glibc takes
 _SMALLEST_OF_ITS_OWN = 256 << 10
 _NEVER_TRIM = 2**31 - 1
 _SOURCE = Path(__file__).with_name("tensor_pool.cpp")
-_COMPILING_SECONDS = 120
 
 
 @contextmanager
@@ -77,29 +71,12 @@ def _set_thresholds(*, mmap: int, trim: int) -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, mmap)) and bool(mallopt(_M_TRIM_THRESHOLD, trim))
 
 
-def cxx_compiler() -> str | None:
-    """The C++ compiler of this machine, by the names that torch.compile looks for; None if there is none."""
-    return next((name for name in (os.environ.get("CXX") or "g++", "g++", "clang++") if shutil.which(name)), None)
-
-
 @cache
 def _tensor_pool() -> ctypes.CDLL | None:
     """tensor_pool.cpp, compiled once for each version of torch; None where that is not possible."""
-    compiler = cxx_compiler()
-    if compiler is None or os.name != "posix":
-        return None
     package = Path(torch.__file__).parent
-    source = _SOURCE.read_bytes()
-    key = hashlib.sha256(source + f"{torch.__version__} {platform.machine()}".encode()).hexdigest()[:16]
-    library = cache_folder("built") / f"tensor_pool-{key}.so"
-    try:
-        if not library.is_file():
-            with atomic_path(library) as temporary:
-                command = [compiler, "-O2", "-std=c++20", "-shared", "-fPIC", "-o", str(temporary), str(_SOURCE)]
-                command += [f"-I{package / 'include'}", f"-L{package / 'lib'}", "-lc10"]
-                subprocess.run(command, check=True, capture_output=True, timeout=_COMPILING_SECONDS)
-        pool = ctypes.CDLL(str(library))
-    except (OSError, subprocess.SubprocessError):
+    pool = load_native(_SOURCE, ["-O2", f"-I{package / 'include'}", f"-L{package / 'lib'}", "-lc10"])
+    if pool is None:
         return None
     pool.reslab_pool_use.argtypes = [ctypes.c_size_t]
     pool.reslab_pool_mapped.restype = ctypes.c_size_t

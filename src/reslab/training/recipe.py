@@ -252,6 +252,9 @@ class HardwareRecipe:
     """NHWC layout in memory."""
     compile: Switch = "auto"
     """torch.compile; auto compiles where the time saved is clearly more than compiling takes."""
+    fused_norms: Switch = "auto"
+    """Batch norm, the addition of a shortcut and ReLU as one kernel of our own, on a CPU and where nothing is compiled;
+    it takes a C++ compiler."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     """Of convolutions and products; weights, statistics and the loss stay fp32. auto: bf16 where the processor has
     instructions for it. fp16 scales the loss, for GPUs without bf16."""

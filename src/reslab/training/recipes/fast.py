@@ -12,7 +12,7 @@ What differs from `cifar-paper`, and why:
   point to the left. What comes into view is black, as the photographs' background is, and not grey.
 - bf16 where the processor has instructions for it, in which a step takes 0.6 to 0.7 of the time; fp32 elsewhere.
 
-16.6 epochs of 60,000 images: 15 to 17 minutes on two cores with such instructions, for 94.26 ± 0.15 % on the test
+16.6 epochs of 60,000 images: about 14 minutes on two cores with such instructions, for 94.26 ± 0.15 % on the test
 images (3 seeds; docs/performance.md).
 
 All of it was chosen on 10,000 images held out of train, in single runs on the other 50,000, so that differences of a
@@ -20,6 +20,8 @@ quarter of a point are noise. Val error after 2,112 iterations, in %: 7.1 with m
 shifts of 1 pixel only, and then 6.4 with labels smoothed and 6.8 at twice the rate. At equal multiply-adds wider nets
 with fewer blocks were behind: 8.5 with two blocks a stage of 32 to 128 channels, 7.9 with one. After 6,500 iterations:
 5.6 with grey borders, 5.4 with black ones, and then 5.5 if a quarter of the images lose a rectangle (data.erase).
+With all of the above 6.3 after 2,109 iterations, and with Muon for the convolutions 6.0 (orthogonal_factor 0.25; 6.4 at
+0.5 and 5.9 at 0.15, both with a momentum of 0.6); longer runs did not confirm it.
 """
 
 from reslab.training.recipe import (

@@ -1,0 +1,52 @@
+"""C++ of our own, compiled where it is first used and kept for the next time."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from reslab.files.atomic import atomic_path
+from reslab.files.locations import cache_folder
+
+__all__ = ["cxx_compiler", "load_native"]
+
+_COMPILING_SECONDS = 120
+
+
+def cxx_compiler() -> str | None:
+    """The C++ compiler of this machine, by the names that torch.compile looks for; None if there is none."""
+    return next((name for name in (os.environ.get("CXX") or "g++", "g++", "clang++") if shutil.which(name)), None)
+
+
+def load_native(source: Path, arguments: Sequence[str]) -> ctypes.CDLL | None:
+    """A library from C++, compiled once for each version of torch and each choice of arguments.
+
+    Args:
+        source: its one file.
+        arguments: of the compiler, besides those of any shared library.
+
+    Returns:
+        None where it cannot be compiled or loaded.
+    """
+    if os.name != "posix":
+        return None
+    about = f"{torch.__version__} {platform.machine()} {' '.join(arguments)}"
+    key = hashlib.sha256(source.read_bytes() + about.encode()).hexdigest()[:16]
+    library = cache_folder("built") / f"{source.stem}-{key}.so"
+    try:
+        if not library.is_file():
+            compiler = cxx_compiler()
+            if compiler is None:
+                return None
+            with atomic_path(library) as temporary:
+                command = [compiler, "-std=c++20", "-shared", "-fPIC", "-o", str(temporary), str(source), *arguments]
+                subprocess.run(command, check=True, capture_output=True, timeout=_COMPILING_SECONDS)
+        return ctypes.CDLL(str(library))
+    except (OSError, subprocess.SubprocessError):
+        return None
