@@ -29,6 +29,7 @@ from reslab.bench.records import make_record, read_benchmark
 from reslab.bench.tables import make_table
 from reslab.files.atomic import write_json
 from reslab.runs import Run
+from reslab.training.recipe_files import recipe_from_dict
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "fashion-mnist-fast"
 MEASURED, LOGGED = 300, 50
@@ -53,8 +54,9 @@ def rates_now(run: Run) -> list[float]:
 
 def setting_of(run: Run) -> dict[str, Any]:
     """What must be the same for all runs: everything but length, seed, threads and how often something is written."""
-    setting = {key: run.record[key] for key in ("model", "data", "recipe")}
-    return {**setting, "recipe": {**setting["recipe"], "schedule": None, "hardware": None, "monitoring": None}}
+    setting = {key: run.record[key] for key in ("model", "data")}
+    recipe = recipe_from_dict(run.record["recipe"]).to_dict()  # with fields that came after the run
+    return {**setting, "recipe": {**recipe, "schedule": None, "hardware": None, "monitoring": None}}
 
 
 def rows_of(runs: Sequence[Run], rates: list[float]) -> list[dict[str, Any]]:
@@ -96,7 +98,7 @@ def plot(record: dict[str, Any], path: Path) -> None:
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     settings = record["settings"]
-    title = f"{settings['model']} on {settings['data']}, recipe {settings['recipe']['name']}"
+    title = f"{settings['model']} on {settings['data']['name']}, recipe {settings['recipe']['name']}"
     axes.set(xlabel="minutes of training", ylabel="test error (%)", title=title)
     axes.grid(alpha=0.3)
     axes.legend()

@@ -12,7 +12,7 @@ What differs from `cifar-paper`, and why:
   point to the left. What comes into view is black, as the photographs' background is, and not grey.
 - bf16 where the processor has instructions for it, in which a step takes 0.6 to 0.7 of the time; fp32 elsewhere.
 
-16.6 epochs of 60,000 images: about 14 minutes on two cores with such instructions, for 94.26 ± 0.15 % on the test
+16.6 epochs of 60,000 images: 14 to 15 minutes on two cores with such instructions, for 94.26 ± 0.15 % on the test
 images (3 seeds; docs/performance.md).
 
 All of it was chosen on 10,000 images held out of train, in single runs on the other 50,000, so that differences of a
