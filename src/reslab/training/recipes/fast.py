@@ -21,7 +21,7 @@ shifts of 1 pixel only, and then 6.4 with labels smoothed and 6.8 at twice the r
 with fewer blocks were behind: 8.5 with two blocks a stage of 32 to 128 channels, 7.9 with one. After 6,500 iterations:
 5.6 with grey borders, 5.4 with black ones, and then 5.5 if a quarter of the images lose a rectangle (data.erase).
 With all of the above 6.3 after 2,109 iterations, and with Muon for the convolutions 6.0 (orthogonal_factor 0.25; 6.4 at
-0.5 and 5.9 at 0.15, both with a momentum of 0.6); longer runs did not confirm it.
+0.5 and 5.9 at 0.15, both with a momentum of 0.6); two longer runs did not confirm it.
 """
 
 from reslab.training.recipe import (
