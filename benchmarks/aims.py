@@ -166,17 +166,18 @@ def int8_error(model: str) -> Callable[[Record], float | None]:
     return find
 
 
-def accuracy_within(minutes: float) -> Callable[[Record], float | None]:
+def accuracy_within(minutes: float, test: str = "test_error") -> Callable[[Record], float | None]:
     """Trainings: mean test accuracy, in percent, of the longest that take no more, with three seeds or more."""
 
     def find(record: Record) -> float | None:
         within = [row for row in record["rows"] if row["minutes"] <= minutes and len(row["seed"]) >= 3]
-        return 100 - mean(max(within, key=lambda row: row["minutes"])["test_error"]) if within else None
+        return 100 - mean(max(within, key=lambda row: row["minutes"])[test]) if within else None
 
     return find
 
 
 _LOOP = "eager NCHW, DataLoader, PIL"
+_FAST = "fashion-mnist-fast/results"
 
 
 def _training(work: str, record: str, model: str, peer: str, aim: float, goal: float) -> tuple[Aim, ...]:
@@ -245,8 +246,10 @@ AIMS = (
     ),
     Aim("ResNet-1202, training, batch 128", "peak, GiB", "bench/memory-resnet1202", 2.0, peak_gib, at_most=True),
     Aim("", "time, to all activations kept", "bench/memory-resnet1202", 1.4, time_ratio, at_most=True),
-    Aim("Fashion-MNIST in 15 min", "% accuracy, 3 seeds", "fashion-mnist-fast/results", 94.3, accuracy_within(15)),
-    Aim("Fashion-MNIST in 50 min", "% accuracy, 3 seeds", "fashion-mnist-fast/results", 94.9, accuracy_within(50)),
+    Aim("Fashion-MNIST in 15 min", "% accuracy, 3 seeds", _FAST, 94.3, accuracy_within(15)),
+    Aim("", "the same in nine views", _FAST, 94.3, accuracy_within(15, "test_error_shifted")),
+    Aim("Fashion-MNIST in 50 min", "% accuracy, 3 seeds", _FAST, 94.9, accuracy_within(50)),
+    Aim("", "the same in nine views", _FAST, 94.9, accuracy_within(50, "test_error_shifted")),
 )
 
 

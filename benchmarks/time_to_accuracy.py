@@ -9,9 +9,12 @@ results/fashion-mnist-fast/results.json, which keeps the rows of other lengths, 
 
 The minutes are those of training alone, all iterations at the rate of the last two hundred of the first three hundred,
 measured now on all cores: the runs themselves may have shared the machine with others.
+
+Accuracy is that of the single view (Sec. 4.2), and beside it that of `reslab eval --protocol shifted`, in nine views.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -52,6 +55,13 @@ def rates_now(run: Run) -> list[float]:
     return [row["images_per_second"] for row in rows if row["iteration"] > MEASURED - 200]
 
 
+def test_shifted(run: Run) -> dict[str, Any]:
+    """What `eval` says of a run under the protocol `shifted`."""
+    command = [sys.executable, "-m", "reslab", "eval", str(run.folder), "--protocol", "shifted", "--json"]
+    found: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    return found
+
+
 def setting_of(run: Run) -> dict[str, Any]:
     """What must be the same for all runs: everything but length, seed, threads and how often something is written."""
     setting = {key: run.record[key] for key in ("model", "data")}
@@ -59,8 +69,8 @@ def setting_of(run: Run) -> dict[str, Any]:
     return {**setting, "recipe": {**recipe, "schedule": None, "hardware": None, "monitoring": None}}
 
 
-def rows_of(runs: Sequence[Run], rates: list[float]) -> list[dict[str, Any]]:
-    """A row for each length, shortest first."""
+def rows_of(runs: Sequence[Run], rates: list[float], shifted: dict[Path, float]) -> list[dict[str, Any]]:
+    """A row for each length, shortest first; `shifted` has the runs' errors under that protocol."""
     by_length: dict[int, list[Run]] = {}
     for run in runs:
         by_length.setdefault(run.result()["iterations"], []).append(run)
@@ -79,6 +89,7 @@ def rows_of(runs: Sequence[Run], rates: list[float]) -> list[dict[str, Any]]:
                     key: [result[key] for result in results]
                     for key in ("seed", "train_error", "train_error_clean", "test_error")
                 },
+                "test_error_shifted": [shifted[run.folder] for run in alike],
             }
         )
     return rows
@@ -89,12 +100,10 @@ def plot(record: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     rows = record["rows"]
-    axes.plot(
-        [row["minutes"] for row in rows], [mean(row["test_error"]) for row in rows], "-", color="C0", label="mean"
-    )
-    for index, row in enumerate(rows):
-        points = [row["minutes"]] * len(row["test_error"])
-        axes.plot(points, row["test_error"], ".", color="C0", alpha=0.6, label=None if index else "a run")
+    for color, key, label in (("C0", "test_error", "one view"), ("C1", "test_error_shifted", "nine views, shifted")):
+        axes.plot([row["minutes"] for row in rows], [mean(row[key]) for row in rows], "-", color=color, label=label)
+        for row in rows:
+            axes.plot([row["minutes"]] * len(row[key]), row[key], ".", color=color, alpha=0.6)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     settings = record["settings"]
@@ -116,9 +125,11 @@ def main() -> None:
         if setting_of(run) != setting_of(runs[0]):
             parser.error(f"{run.folder} and {runs[0].folder} differ in more than seed and length")
     path = FOLDER / "results.json"
-    settings = setting_of(runs[0])
+    rates = rates_now(runs[0])
+    tests = {run.folder: test_shifted(run) for run in runs}
+    settings = {**setting_of(runs[0]), "shifted": tests[runs[0].folder]["protocol_fields"]}
     before = read_benchmark(path) if path.exists() else None
-    rows = rows_of(runs, rates_now(runs[0]))
+    rows = rows_of(runs, rates, {folder: test["top1_error"] for folder, test in tests.items()})
     if before and before["settings"] == settings:
         lengths = {row["iterations"] for row in rows}
         rows += [row for row in before["rows"] if row["iterations"] not in lengths]

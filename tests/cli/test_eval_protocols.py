@@ -209,6 +209,31 @@ def test_small_images_are_seen_whole_and_take_the_protocols(hangul, capsys):
     assert (ten["protocol_fields"]["resize"], ten["protocol_fields"]["crop"]) == (16, [12, 12])
     dense = evaluated(capsys, SMALL, "--data", hangul, "--protocol", "dense")
     assert (dense["protocol_fields"]["scales"], dense["protocol_fields"]["window"]) == ([16, 18, 27, 34, 46], [16, 16])
+    none = evaluated(capsys, SMALL, "--data", hangul, "--protocol", "shifted", "--shift", 0)
+    assert none["loss"] == pytest.approx(whole["loss"], abs=1e-5)
+
+
+def test_what_shifted_images_leave_free_is_as_in_training(finished, hangul, tmp_path, capsys):
+    digits = evaluated(capsys, finished, "--protocol", "shifted", "--shift", 2)
+    mean = np.mean(digits["normalization"]["mean"])
+    assert digits["protocol_fields"]["border"] == [round(255 * mean)]
+    assert round(255 * mean) > 0
+    black = evaluated(capsys, finished, "--protocol", "shifted", "--shift", 2, "--border", "black")
+    assert black["protocol_fields"] == digits["protocol_fields"] | {"border": [0]}
+    assert black["loss"] != digits["loss"]
+    weights = evaluated(capsys, SMALL, "--data", hangul, "--protocol", "shifted")
+    assert weights["protocol_fields"]["border"] == [0]
+    flags = ["--data.pad-with", "black", "--iterations", "2", "--run-dir", str(tmp_path / "run"), "--quiet"]
+    assert main(["train", SMALL, "--data", "digits", "--recipe", "digits-quick", *flags]) == 0
+    capsys.readouterr()
+    assert evaluated(capsys, tmp_path / "run", "--protocol", "shifted")["protocol_fields"]["border"] == [0]
+    assert main(["eval", str(finished), "--protocol", "shifted"]) == 0
+    assert ", shifted by up to 1 over the colour " in capsys.readouterr().out
+
+
+def test_photos_are_not_shifted(few_photos, weights, capsys):
+    assert main(["eval", f"{TINY}={weights}", *KNOWN, "--data", str(few_photos), "--protocol", "shifted"]) == 2
+    assert "shifted is for small images; photos have room for --protocol ten-crop" in capsys.readouterr().err
 
 
 def test_a_report_has_pictures_and_tables_in_any_script(hangul, capsys):
@@ -280,8 +305,10 @@ WRONG = [
     ([SMALL], "on which images? Give --data"),
     ([SMALL, "--data", "digits", "--scales", "32"], "--scales is for dense, not for one-crop"),
     ([SMALL, "--data", "digits", "--protocol", "dense", "--crop", "8"], "--crop is for one-crop and ten-crop"),
-    ([SMALL, "--data", "digits", "--average", "logits"], "--average is for ten-crop and dense"),
-    ([SMALL, "--data", "digits", "--flips"], "--flips is for dense"),
+    ([SMALL, "--data", "digits", "--average", "logits"], "--average is for ten-crop, shifted and dense"),
+    ([SMALL, "--data", "digits", "--flips"], "--flips is for shifted and dense"),
+    ([SMALL, "--data", "digits", "--protocol", "dense", "--shift", "1"], "--shift is for shifted, not for dense"),
+    ([SMALL, "--data", "digits", "--protocol", "shifted", "--shift", "9"], "shifted by 0 to 8 pixels, and not by 9"),
     ([SMALL, "--data", "digits", "--protocol", "ten-crop"], "for ten crops give --crop or --resize"),
     ([SMALL, "--data", "digits", "--protocol", "ten-crop", "--crop", "30"], "hold no crop of 30x30"),
     ([SMALL, "--data", "digits", "--resize", "0"], "whole numbers from 1"),

@@ -11,7 +11,7 @@ from reslab.data.normalization import Normalization
 from reslab.data.photos import load_photos
 from reslab.data.preprocessing import Preprocessing
 from reslab.evaluation.cache import cached_scores, scores_key
-from reslab.evaluation.protocols import Dense, OneCrop, TenCrop
+from reslab.evaluation.protocols import Dense, OneCrop, Shifted, TenCrop
 from reslab.models.zoo import parse_model
 
 SCORES = np.linspace(0, 1, 12, dtype=np.float32).reshape(4, 3)
@@ -103,6 +103,8 @@ def test_the_key_knows_all_that_scores_depend_on(tiny_data, tmp_path):
         (4, TenCrop(resize=8, crop=7)),
         (4, TenCrop(resize=8, crop=7, average="logits")),
         (4, Dense(scales=(8,))),
+        (4, Shifted()),
+        (4, Shifted(border=(9,))),
         (5, "cuda"),
     ]
     keys = {scores_key(*usual)}

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from torch.nn import functional
 from torchvision.transforms import v2
@@ -16,7 +17,7 @@ from reslab.data.photos import load_photos
 from reslab.data.preprocessing import Preprocessing
 from reslab.errors import DataError
 from reslab.evaluation import evaluate
-from reslab.evaluation.protocols import DENSE_SCALES, Dense, OneCrop, TenCrop, dense_window
+from reslab.evaluation.protocols import DENSE_SCALES, Dense, OneCrop, Shifted, TenCrop, dense_window
 from reslab.evaluation.scoring import average_scores, predict_split
 from reslab.models import create_model, parse_model
 
@@ -79,6 +80,44 @@ def test_ten_crops_are_torchvisions_bit_for_bit(photos, resize, crop, interpolat
         assert views.shape == (10, crop, crop, 3)
         for view, expected in zip(views, theirs(image), strict=True):
             np.testing.assert_array_equal(view, np.asarray(expected))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("shift", "border"), [(0, 0), (1, 0), (2, 90)])
+def test_shifted_images_are_crops_of_torchvisions_padding(photos, channels, shift, border):
+    image = photos.image(0).convert("L" if channels == 1 else "RGB").resize((20, 17))
+    padded = np.asarray(v2.functional.pad(image, [shift] * 4, fill=(border,) * channels if channels > 1 else border))
+    padded = padded.reshape(17 + 2 * shift, 20 + 2 * shift, channels)
+    (views,) = Shifted(shift=shift, border=(border,), flips=True).views(image)
+    crops = sliding_window_view(padded, (17, 20, channels)).reshape(-1, 17, 20, channels)
+    assert len(crops) == (2 * shift + 1) ** 2
+    np.testing.assert_array_equal(views[: len(crops)], crops)
+    np.testing.assert_array_equal(views[len(crops) :], crops[:, :, ::-1])
+    np.testing.assert_array_equal(Shifted(shift=shift, border=(border,) * channels).views(image), [crops])
+
+
+def test_of_shifted_images_the_softmax_is_averaged_or_the_logits(tiny_data):
+    split = tiny_data(size=16).split("test")
+    torch.manual_seed(5)
+    model = create_model("resnet8", num_classes=4).eval()
+    with torch.no_grad():
+        model.fc.weight.mul_(20)
+    normalization = Normalization.measure(split.images, "per-channel")
+    padded = np.pad(split.images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    logits = []
+    for top in range(3):
+        for left in range(3):
+            inputs = torch.from_numpy(normalization(padded[:, top : top + 16, left : left + 16])).permute(0, 3, 1, 2)
+            with torch.inference_mode():
+                logits.append(model(inputs).double())
+    by_hand = {
+        "probabilities": torch.stack([found.softmax(dim=1) for found in logits]).mean(dim=0),
+        "logits": torch.stack(logits).mean(dim=0).softmax(dim=1),
+    }
+    assert (by_hand["probabilities"] - by_hand["logits"]).abs().max() > 1e-3
+    for average, expected in by_hand.items():
+        scores = predict_split(model, split, normalization, Shifted(average=average))
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 def test_of_ten_crops_the_softmax_is_averaged_or_the_logits(photos, net):
@@ -281,6 +320,12 @@ def test_the_paper_scales_are_the_default():
     [
         (lambda: TenCrop(resize=200, crop=224), "hold no crop of 224x224"),
         (lambda: TenCrop(resize=0, crop=0), "whole numbers from 1"),
+        (lambda: Shifted(shift=-1), "by 0 to 8 pixels, and not by -1"),
+        (lambda: Shifted(shift=1.5), "by 0 to 8 pixels, and not by 1.5"),
+        (lambda: Shifted(border=()), "whole numbers from 0 to 255"),
+        (lambda: Shifted(border=(256,)), "whole numbers from 0 to 255"),
+        (lambda: Shifted(shift=2).views(Image.new("L", (2, 9))), "2x9 pixels has nothing left after a shift by 2"),
+        (lambda: Shifted(border=(1, 2, 3)).views(Image.new("L", (9, 9))), "has 3 channels, and the image 1"),
         (lambda: Dense(scales=()), "needs scales"),
         (lambda: Dense(scales=(224, 224)), "all different"),
         (lambda: Dense(scales=(1 << 20,)), "whole numbers from 1"),

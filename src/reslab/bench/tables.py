@@ -229,7 +229,7 @@ def _time_to_accuracy(record: dict[str, Any]) -> ResultTable:
         (
             f"{row['minutes']:.1f}",
             f"{row['iterations']:,}",
-            mean_and_spread([100 - error for error in row["test_error"]]),
+            *(mean_and_spread([100 - error for error in row[key]]) for key in ("test_error", "test_error_shifted")),
             mean_and_spread(row["train_error"]),
             mean_and_spread(row["train_error_clean"]),
             str(len(row["seed"])),
@@ -238,6 +238,15 @@ def _time_to_accuracy(record: dict[str, Any]) -> ResultTable:
     ]
     settings = record["settings"]
     what = f"{settings['model']} on {settings['data']['name']}, recipe {settings['recipe']['name']}"
-    note = f"{what}; mean ± standard deviation."
-    headings = ("minutes", "iterations", "test accuracy, %", "training error, %", "and not augmented", "seeds")
+    views = f"shifted: by up to {settings['shifted']['shift']} pixel in all directions"
+    note = f"{what}; mean ± standard deviation; {views}."
+    headings = (
+        "minutes",
+        "iterations",
+        "test accuracy, %",
+        "shifted",
+        "training error, %",
+        "and not augmented",
+        "seeds",
+    )
     return ResultTable(headings, tuple(rows), note)

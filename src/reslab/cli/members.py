@@ -64,6 +64,8 @@ class Member:
         normalization: of its inputs.
         sha256: of its weights: of the file, or of fresh tensors.
         preprocessing: how it sees a photo; None where it sees small images whole.
+        pad_with: what its training images were padded with, `mean` or `black`; black where nobody wrote it down, as
+            torchvision's transforms do.
         data: labelled with the indices of the network's outputs, whose names are the classes.
         data_sha256: of the split, as labelled in the data set itself.
         split: of the data.
@@ -74,6 +76,7 @@ class Member:
     normalization: "Normalization"
     sha256: str
     preprocessing: "Preprocessing | None"
+    pad_with: str
     data: "ImageData | PhotoData"
     data_sha256: str
     split: Role
@@ -196,7 +199,9 @@ def _run_member(named: _Named, load: Any) -> Member:
     record = named.run.record if named.run else read_card(named.folder, verify=False)
     view = _view_of_run(record, trained.model.spec.in_channels)
     data, split = load(view)
-    return _member(named.name, trained, view, data, split)
+    recipe = record.get("recipe")
+    pad_with = recipe["data"].get("pad_with", "mean") if isinstance(recipe, dict) else "black"
+    return _member(named.name, trained, view, pad_with, data, split)
 
 
 def _view_of_run(record: dict[str, Any], channels: int) -> "Preprocessing | None":
@@ -276,7 +281,7 @@ def _model_member(named: _Named, asked: MemberArguments, spec: str, load: Any) -
     classes = source.classes or (tuple(imagenet_names()) if of_imagenet else None)
     sha256 = source.sha256 or _tensors_digest(source.model)
     trained = Trained(source.model, normalization, classes, sha256)
-    return _member(named.name, trained, view and source.preprocessing, data, split)
+    return _member(named.name, trained, view and source.preprocessing, "black", data, split)
 
 
 def _tensors_digest(model: "FeatureNetwork") -> str:
@@ -286,7 +291,12 @@ def _tensors_digest(model: "FeatureNetwork") -> str:
 
 
 def _member(
-    name: str, trained: "Trained", view: "Preprocessing | None", data: "ImageData | PhotoData", split: Role
+    name: str,
+    trained: "Trained",
+    view: "Preprocessing | None",
+    pad_with: str,
+    data: "ImageData | PhotoData",
+    split: Role,
 ) -> Member:
     from reslab.data import ImageData
 
@@ -312,7 +322,7 @@ def _member(
             raise DataError(
                 f"{data.name} has the class {theirs!r} where the network was trained with {ours!r}."
             ) from None
-    return Member(name, trained.model, trained.normalization, trained.sha256, view, data, digest, split)
+    return Member(name, trained.model, trained.normalization, trained.sha256, view, pad_with, data, digest, split)
 
 
 def check_same_images(members: Sequence[Member]) -> None:

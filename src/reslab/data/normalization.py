@@ -94,6 +94,12 @@ class Normalization:
                 f"but these are {height}x{width}x{channels}."
             )
 
+    @property
+    def mean_colour(self) -> tuple[int, ...]:
+        """What becomes 0, or nearly so, for each channel, from 0 to 255; a mean per pixel as its mean over them."""
+        mean = self.mean.mean(axis=(0, 1), dtype=np.float64) if self.mean.ndim == 3 else self.mean
+        return tuple(round(255 * float(value)) for value in mean.clip(0, 1))
+
     def constants(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """By which pixels of 0 to 255 are multiplied, and what is then subtracted."""
         return (1 / (255 * self.std)).astype(np.float32), self.mean / self.std

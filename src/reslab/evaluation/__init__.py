@@ -2,7 +2,7 @@
 
 from reslab.evaluation.evaluate import EVALUATION_BATCH, Evaluation, evaluate
 from reslab.evaluation.precise_bn import precise_batch_norm
-from reslab.evaluation.protocols import Dense, OneCrop, TenCrop
+from reslab.evaluation.protocols import Dense, OneCrop, Shifted, TenCrop
 from reslab.evaluation.scoring import average_scores, predict_split
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Dense",
     "Evaluation",
     "OneCrop",
+    "Shifted",
     "TenCrop",
     "average_scores",
     "evaluate",

@@ -2,6 +2,7 @@
 
 - One central crop (Fig. 4), or a small image as it is (Sec. 4.2).
 - Ten crops: the corners, the middle, and their mirror images (Tables 2 and 3).
+- Shifted: a small image at several places, as training has shown them.
 - Dense: the network as a fully convolutional one, on whole images at several scales (Tables 4 and 5).
 """
 
@@ -24,7 +25,17 @@ from reslab.models.features import FeatureNetwork
 from reslab.models.spec import NetSpec
 from reslab.models.vgg import VGG
 
-__all__ = ["DENSE_SCALES", "Average", "Dense", "EvaluationProtocol", "OneCrop", "Pool", "TenCrop", "dense_window"]
+__all__ = [
+    "DENSE_SCALES",
+    "Average",
+    "Dense",
+    "EvaluationProtocol",
+    "OneCrop",
+    "Pool",
+    "Shifted",
+    "TenCrop",
+    "dense_window",
+]
 
 Average = Literal["probabilities", "logits"]
 Pool = Literal["sliding", "global"]
@@ -32,6 +43,7 @@ Pool = Literal["sliding", "global"]
 DENSE_SCALES = (224, 256, 384, 480, 640)
 """Shorter sides of the paper's best results (Sec. 4.1), for networks trained at 224."""
 
+_LARGEST_SHIFT = 8
 _MOST_PIXELS = 16_000_000  # of a resized image; a network's activations take a hundred times as many bytes and more
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -156,6 +168,67 @@ class TenCrop:
             "resize": self.resize,
             "crop": [self.crop, self.crop],
             "interpolation": self.interpolation,
+            "average": self.average,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shifted:
+    """A small image and itself shifted by some pixels, up, down and sideways, the softmax averaged.
+
+    Not in the paper, which tests CIFAR-10's images in a single view (Sec. 4.2): the test of a network that was trained
+    on padded and cropped images, as records for speed on CIFAR-10 use it (github.com/KellerJordan/cifar10-airbench).
+
+    Args:
+        shift: the farthest, in pixels; 1 has 9 views and 2 has 25.
+        border: what comes into view, from 0 to 255, for each channel or one for all; as in training is best.
+        flips: whether the mirror images count as well.
+        average: of the softmax, or of the logits before it.
+
+    Raises:
+        DataError: a shift or a border that is not in its range.
+    """
+
+    shift: int = 1
+    border: tuple[int, ...] = (0,)
+    flips: bool = False
+    average: Average = "probabilities"
+    name: ClassVar[str] = "shifted"
+
+    def __post_init__(self) -> None:
+        if type(self.shift) is not int or not 0 <= self.shift <= _LARGEST_SHIFT:
+            raise DataError(f"images can be shifted by 0 to {_LARGEST_SHIFT} pixels, and not by {self.shift}.")
+        if not self.border or not all(type(value) is int and 0 <= value <= 255 for value in self.border):
+            raise DataError("a border must be whole numbers from 0 to 255.")
+
+    def views(self, image: Image.Image) -> list[Images]:
+        """As in `EvaluationProtocol`; the image itself is the middle one of those that are not mirrored."""
+        pixels, shift = _pixels(image), self.shift
+        height, width, channels = pixels.shape
+        if min(height, width) <= shift:
+            raise DataError(f"an image of {width}x{height} pixels has nothing left after a shift by {shift}.")
+        if len(self.border) not in (1, channels):
+            raise DataError(f"the border has {len(self.border)} channels, and the image {channels}.")
+        padded = np.empty((height + 2 * shift, width + 2 * shift, channels), np.uint8)
+        padded[:] = self.border
+        padded[shift : shift + height, shift : shift + width] = pixels
+        places = range(2 * shift + 1)
+        views = [padded[top : top + height, left : left + width] for top in places for left in places]
+        if self.flips:
+            views += [view[:, ::-1] for view in views]
+        return [np.stack(views)]
+
+    def predict(self, model: FeatureNetwork, inputs: Tensor) -> Tensor:
+        """As in `EvaluationProtocol`."""
+        return _scores(model(inputs), self.average)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `EvaluationProtocol`."""
+        return {
+            "name": self.name,
+            "shift": self.shift,
+            "border": list(self.border),
+            "flips": self.flips,
             "average": self.average,
         }
 
