@@ -4,6 +4,7 @@ import pytest
 
 from reslab.errors import CheckpointError, RecipeError
 from reslab.models import parse_model
+from reslab.training import fused
 from reslab.training.execution import Execution, choose_execution
 from reslab.training.recipe import HardwareRecipe
 from reslab.training.recipe_files import load_recipe
@@ -15,16 +16,32 @@ def on_cpu(recipe, **hardware):
     return replace(recipe, hardware=HardwareRecipe(device="cpu", **hardware))
 
 
-def test_short_runs_do_not_wait_for_a_compiler_and_long_ones_do(compiler):
-    short = on_cpu(load_recipe("digits-quick"), threads=1)
+def test_where_norms_are_not_fused_short_runs_do_not_wait_for_a_compiler_and_long_ones_do(compiler):
+    short = on_cpu(load_recipe("digits-quick"), threads=1, fused_norms="off")
     long = on_cpu(load_recipe("cifar-paper"), threads=2)
     assert not choose_execution(short, parse_model("resnet56[in_channels=1]"), (16, 16)).compiled
-    assert choose_execution(long, parse_model("resnet56"), SIZE).compiled
+    for fields in ("norm=group", "activation=silu", "shortcut=gated", "squeeze_excitation=4", "stochastic_depth=0.2"):
+        execution = choose_execution(long, parse_model(f"resnet56[{fields}]"), SIZE)
+        assert (execution.compiled, execution.fused_norms) == (True, False), fields
+    without = on_cpu(load_recipe("cifar-paper"), threads=2, fused_norms="off")
+    assert choose_execution(without, parse_model("resnet56"), SIZE).compiled
+
+
+def test_where_norms_are_fused_nothing_is_compiled(compiler):
+    execution = choose_execution(on_cpu(load_recipe("cifar-paper"), threads=2), parse_model("resnet56"), SIZE)
+    assert (execution.compiled, execution.fused_norms) == (False, True)
+    assert any("no faster than the kernel" in reason for reason in execution.reasons)
+    with pytest.raises(RecipeError, match="two ways to do the same"):
+        choose_execution(
+            on_cpu(load_recipe("cifar-paper"), compile="on", fused_norms="on"), parse_model("resnet56"), SIZE
+        )
 
 
 def test_without_a_compiler_a_long_run_is_eager_and_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(fused, "_loaded", [])
     recipe = on_cpu(load_recipe("cifar-paper"))
     execution = choose_execution(recipe, parse_model("resnet56"), SIZE)
     assert not execution.compiled

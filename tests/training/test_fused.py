@@ -2,6 +2,9 @@
 
 import copy
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -92,6 +95,21 @@ def test_in_bfloat16_only_results_are_rounded(threads, with_residual):
         rounded = other.to(mine.dtype).float()
         torch.testing.assert_close(mine.float(), rounded, atol=1e-2, rtol=1e-2)
     assert (y == expected[0].bfloat16()).float().mean() > 0.99
+
+
+@pytest.mark.skipif(not torch.backends.cpu.get_cpu_capability().startswith("AVX"), reason="has nothing less")
+@pytest.mark.parametrize("capability", ["default", "avx2"])
+def test_so_are_those_of_lesser_processors(capability):
+    """Their kernels have other widths, and so do the loops that channels fall into."""
+    chosen = "test_values_gradients_and_averages_are_torchs or test_in_bfloat16_only_results_are_rounded"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen],
+        env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "36 passed" in done.stdout
 
 
 def test_a_mean_far_from_zero_costs_no_digits():

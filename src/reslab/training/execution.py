@@ -12,16 +12,16 @@ from reslab.analysis.memory import DTYPES, FIRST_STEP_BYTES, Precision, Segments
 from reslab.environment import available_cores, parse_size, resident_bytes
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models.spec import NetSpec
-from reslab.training.fused import has_kernels
+from reslab.training.fused import finds_norms, has_kernels
 from reslab.training.memory import tensor_memory
 from reslab.training.native import cxx_compiler
 from reslab.training.recipe import HardwareRecipe, Recipe
 
 __all__ = ["Execution", "choose_execution"]
 
-# Compiling a CIFAR net's training step takes about 40 s of one core at 20 to 56 layers, more with depth, and the
-# compiled step is 4 to 40 % faster, depending on the processor (docs/decisions.md). At 1e11 operations a second and
-# core, the assumption here, it pays for itself when eager training would take some 15 minutes.
+# Where no kernel of ours fuses norms: compiling a CIFAR net's training step takes about 40 s of one core at 20 to 56
+# layers, more with depth, and the compiled step is up to 40 % faster, depending on the processor. At 1e11 operations a
+# second and core, the assumption here, it pays for itself when eager training would take some 15 minutes.
 _ASSUMED_FLOPS = 1e11
 _WORTH_COMPILING_SECONDS = 900.0
 _COMPILE_SECONDS_PER_LAYER = 1.0
@@ -136,15 +136,19 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
         reasons.append(reason)
         if segments and hardware.compile == "on":
             raise RecipeError("hardware.compile=on cannot be had together with blocks that are computed again.")
+    fused_norms = not compiled and _choose_fused_norms(recipe, spec, device, channels_last, precision)
+    if compiled and hardware.fused_norms == "on":
+        raise RecipeError("hardware.compile=on and hardware.fused_norms=on are two ways to do the same; choose one.")
     if hardware.compile == "auto":
         if segments:
             compiled, reason = False, "not compiled: blocks are computed again, which torch.compile does not do"
         elif precision != "fp32" and device == "cpu":
             compiled, reason = False, f"not compiled: in {precision} that was slower"
+        elif fused_norms:
+            compiled, reason = False, "not compiled: no faster than the kernel for norms"
         else:
             compiled, reason = _compiling_pays(recipe, spec, image_size, device, threads)
         reasons.append(reason)
-    fused_norms = not compiled and _choose_fused_norms(recipe, spec, device, channels_last, precision)
     if fused_norms:
         reasons.append("batch norm, addition and ReLU in one kernel")
     return Execution(
@@ -169,13 +173,13 @@ def _choose_fused_norms(recipe: Recipe, spec: NetSpec, device: str, channels_las
     asked = recipe.hardware.fused_norms
     if asked == "off":
         return False
-    suits = device == "cpu" and channels_last and spec.norm == "batch" and precision != "fp16"
+    suits = device == "cpu" and channels_last and finds_norms(spec) and precision != "fp16"
     if suits and has_kernels():
         return True
     if asked == "on":
         raise RecipeError(
-            "hardware.fused_norms=on needs a CPU, batch norm, channels-last layout, fp32 or bf16, and a C++ compiler "
-            "with OpenMP (g++)."
+            "hardware.fused_norms=on needs a CPU, channels-last layout, fp32 or bf16, a C++ compiler with OpenMP (g++) "
+            "and a network of batch norm, ReLU and blocks without gates, squeeze-and-excitation or stochastic depth."
         )
     return False
 

@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from reslab.models.blocks import BasicBlock, Block, Bottleneck, PreActBasicBlock, PreActBottleneck
 from reslab.models.resnet import ResNet
+from reslab.models.spec import NetSpec
 from reslab.training.native import load_native
 
-__all__ = ["fuse_norms", "has_kernels", "norm_relu"]
+__all__ = ["finds_norms", "fuse_norms", "has_kernels", "norm_relu"]
 
 _SOURCE = Path(__file__).with_name("norm_kernels.cpp")
 _INSTRUCTIONS = {"AVX512": ["-march=x86-64-v4", "-mprefer-vector-width=512"], "AVX2": ["-march=x86-64-v3"]}
@@ -128,6 +129,12 @@ def _suits(norm: nn.Module, x: Tensor) -> bool:
         and x.numel() > x.shape[1]
         and x.is_contiguous(memory_format=torch.channels_last)
     )
+
+
+def finds_norms(spec: NetSpec) -> bool:
+    """Whether `fuse_norms` finds blocks in such a network that it can change."""
+    usual = spec.family == "resnet" and spec.norm == "batch" and spec.activation == "relu"
+    return usual and spec.shortcut != "gated" and not spec.squeeze_excitation and not spec.stochastic_depth
 
 
 def fuse_norms(model: nn.Module) -> None:

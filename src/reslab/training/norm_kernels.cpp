@@ -11,14 +11,22 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace {
 
 using bf16 = uint16_t;
+#if defined(__AVX512F__)
 constexpr int64_t kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int64_t kLanes = 8;
+#else
+constexpr int64_t kLanes = 4;
+#endif
 constexpr int64_t kMostRows = 64;  // added up in float before they are added to the sums in double
 constexpr int kColumns = 4;        // of lanes in registers at a time: of as many channels, or of so many rows
+constexpr int kWide = 0;           // more channels than columns: their sums lie in memory
 
 typedef float Floats __attribute__((vector_size(4 * kLanes)));
 typedef int32_t Words __attribute__((vector_size(4 * kLanes)));
@@ -65,22 +73,41 @@ struct Range {
 Range part_of(int64_t rows, int part, int parts) { return {rows * part / parts, rows * (part + 1) / parts}; }
 
 // Adds up over rows, for each channel: what `term(index of the first lane, of, a, b)` adds to a and to b, where `of` are
-// the channels' values. K columns of lanes at a time. The sums are (2, channels).
+// the channels' values, K columns of lanes. The sums are (2, channels).
 template <int K, typename Term>
 inline void add_up(Range range, int64_t channels, const float* values, double* sums, Term term) {
-  constexpr int kRows = kColumns / K;
-  for (int64_t first = range.begin; first < range.end; first += kMostRows) {
-    const int64_t last = std::min(first + kMostRows, range.end);
-    for (int64_t c = 0; c < channels; c += K * kLanes) {
-      Floats of[K], a[kColumns]{}, b[kColumns]{};
-      for (int k = 0; k < K; ++k) of[k] = load(values + c + k * kLanes);
+  if constexpr (K == kWide) {
+    std::vector<float> of_rows(2 * channels);
+    for (int64_t first = range.begin; first < range.end; first += kMostRows) {
+      const int64_t last = std::min(first + kMostRows, range.end);
+      std::fill(of_rows.begin(), of_rows.end(), 0.0f);
+      for (int64_t row = first; row < last; row += kColumns) {
+        const int64_t end = std::min(row + kColumns, last);
+        for (int64_t c = 0; c < channels; c += kLanes) {
+          const Floats of = load(values + c);
+          float* at = of_rows.data() + c;
+          Floats a = load(at), b = load(at + channels);
+          for (int64_t i = row; i < end; ++i) term(i * channels + c, of, a, b);
+          store(at, a);
+          store(at + channels, b);
+        }
+      }
+      for (int64_t c = 0; c < 2 * channels; c += kLanes) add(sums + c, load(of_rows.data() + c));
+    }
+  } else {
+    constexpr int kRows = kColumns / K;
+    Floats of[K];
+    for (int k = 0; k < K; ++k) of[k] = load(values + k * kLanes);
+    for (int64_t first = range.begin; first < range.end; first += kMostRows) {
+      const int64_t last = std::min(first + kMostRows, range.end);
+      Floats a[kColumns]{}, b[kColumns]{};
       int64_t row = first;
       for (; row + kRows <= last; row += kRows)
-        for (int i = 0; i < kColumns; ++i) term((row + i / K) * channels + c + i % K * kLanes, of[i % K], a[i], b[i]);
+        for (int i = 0; i < kColumns; ++i) term((row + i / K) * channels + i % K * kLanes, of[i % K], a[i], b[i]);
       for (; row < last; ++row)
-        for (int k = 0; k < K; ++k) term(row * channels + c + k * kLanes, of[k], a[k], b[k]);
+        for (int k = 0; k < K; ++k) term(row * channels + k * kLanes, of[k], a[k], b[k]);
       for (int i = 0; i < kColumns; ++i) {
-        double* to = sums + c + i % K * kLanes;
+        double* to = sums + i % K * kLanes;
         add(to, a[i]);
         add(to + channels, b[i]);
       }
@@ -88,21 +115,31 @@ inline void add_up(Range range, int64_t channels, const float* values, double* s
   }
 }
 
+// A channel's two sums, over all threads.
+std::pair<double, double> total(const std::vector<double>& sums, int64_t channels, int parts, int64_t c) {
+  double first = 0, second = 0;
+  for (int p = 0; p < parts; ++p) {
+    first += sums[2 * channels * p + c];
+    second += sums[2 * channels * p + channels + c];
+  }
+  return {first, second};
+}
+
 // Calls `one(index of the first lane, p, q, r)` for all rows and channels, with three values of the channels.
 template <int K, typename One>
 inline void for_each(Range range, int64_t channels, const float* p, const float* q, const float* r, One one) {
-  for (int64_t first = range.begin; first < range.end; first += kMostRows) {
-    const int64_t last = std::min(first + kMostRows, range.end);
-    for (int64_t c = 0; c < channels; c += K * kLanes) {
-      Floats ps[K], qs[K], rs[K];
-      for (int k = 0; k < K; ++k) {
-        ps[k] = load(p + c + k * kLanes);
-        qs[k] = load(q + c + k * kLanes);
-        rs[k] = load(r + c + k * kLanes);
-      }
-      for (int64_t row = first; row < last; ++row)
-        for (int k = 0; k < K; ++k) one(row * channels + c + k * kLanes, ps[k], qs[k], rs[k]);
+  if constexpr (K == kWide) {
+    for (int64_t row = range.begin; row < range.end; ++row)
+      for (int64_t c = 0; c < channels; c += kLanes) one(row * channels + c, load(p + c), load(q + c), load(r + c));
+  } else {
+    Floats ps[K], qs[K], rs[K];
+    for (int k = 0; k < K; ++k) {
+      ps[k] = load(p + k * kLanes);
+      qs[k] = load(q + k * kLanes);
+      rs[k] = load(r + k * kLanes);
     }
+    for (int64_t row = range.begin; row < range.end; ++row)
+      for (int k = 0; k < K; ++k) one(row * channels + k * kLanes, ps[k], qs[k], rs[k]);
   }
 }
 
@@ -126,11 +163,7 @@ void forward(const T* x, const T* residual, T* y, int64_t rows, int64_t channels
 #pragma omp barrier
 #pragma omp single
     for (int64_t c = 0; c < channels; ++c) {
-      double first = 0, second = 0;
-      for (int p = 0; p < parts; ++p) {
-        first += sums[2 * channels * p + c];
-        second += sums[2 * channels * p + channels + c];
-      }
+      const auto [first, second] = total(sums, channels, parts, c);
       const double from_origin = first / rows;
       const double var = std::max(second / rows - from_origin * from_origin, 0.0);
       mean[c] = static_cast<float>(from_origin + origin[c]);
@@ -174,11 +207,7 @@ void backward(const T* gradient, const T* y, const T* x, int64_t rows, int64_t c
 #pragma omp barrier
 #pragma omp single
     for (int64_t c = 0; c < channels; ++c) {
-      double first = 0, second = 0;
-      for (int p = 0; p < parts; ++p) {
-        first += sums[2 * channels * p + c];
-        second += sums[2 * channels * p + channels + c];
-      }
+      const auto [first, second] = total(sums, channels, parts, c);
       by_bias[c] = static_cast<float>(first);
       by_weight[c] = static_cast<float>(second * inverse_std[c]);
       // by_x = weight / std * (passed - mean(passed) - normalised * mean(passed * normalised))
@@ -205,12 +234,15 @@ void backward(const T* gradient, const T* y, const T* x, int64_t rows, int64_t c
 template <typename Work>
 void dispatch(int is_bf16, int64_t channels, Work work) {
   const auto with = [&](auto* type) {
-    if (channels % (4 * kLanes) == 0)
-      work.template operator()<std::remove_pointer_t<decltype(type)>, 4>();
-    else if (channels % (2 * kLanes) == 0)
-      work.template operator()<std::remove_pointer_t<decltype(type)>, 2>();
+    using T = std::remove_pointer_t<decltype(type)>;
+    if (channels == 4 * kLanes)
+      work.template operator()<T, 4>();
+    else if (channels == 2 * kLanes)
+      work.template operator()<T, 2>();
+    else if (channels == kLanes)
+      work.template operator()<T, 1>();
     else
-      work.template operator()<std::remove_pointer_t<decltype(type)>, 1>();
+      work.template operator()<T, kWide>();
   };
   if (is_bf16)
     with(static_cast<bf16*>(nullptr));

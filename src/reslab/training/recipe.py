@@ -251,7 +251,8 @@ class HardwareRecipe:
     channels_last: Switch = "auto"
     """NHWC layout in memory."""
     compile: Switch = "auto"
-    """torch.compile; auto compiles where the time saved is clearly more than compiling takes."""
+    """torch.compile; auto compiles where norms are not fused otherwise and the time saved is clearly more than
+    compiling takes."""
     fused_norms: Switch = "auto"
     """Batch norm, the addition of a shortcut and ReLU as one kernel of our own, on a CPU and where nothing is compiled;
     it takes a C++ compiler."""
