@@ -55,7 +55,7 @@ def rates_now(run: Run) -> list[float]:
     return [row["images_per_second"] for row in rows if row["iteration"] > MEASURED - 200]
 
 
-def test_shifted(run: Run) -> dict[str, Any]:
+def eval_shifted(run: Run) -> dict[str, Any]:
     """What `eval` says of a run under the protocol `shifted`."""
     command = [sys.executable, "-m", "reslab", "eval", str(run.folder), "--protocol", "shifted", "--json"]
     found: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
@@ -126,7 +126,7 @@ def main() -> None:
             parser.error(f"{run.folder} and {runs[0].folder} differ in more than seed and length")
     path = FOLDER / "results.json"
     rates = rates_now(runs[0])
-    tests = {run.folder: test_shifted(run) for run in runs}
+    tests = {run.folder: eval_shifted(run) for run in runs}
     settings = {**setting_of(runs[0]), "shifted": tests[runs[0].folder]["protocol_fields"]}
     before = read_benchmark(path) if path.exists() else None
     rows = rows_of(runs, rates, {folder: test["top1_error"] for folder, test in tests.items()})
