@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -110,6 +111,21 @@ def test_so_are_those_of_lesser_processors(capability):
     )
     assert done.returncode == 0, done.stdout
     assert "36 passed" in done.stdout
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_torch_and_the_kernels_have_one_pool_of_threads():
+    """Two would wait for each other's threads, which spin for a while after they are done."""
+    program = """
+from pathlib import Path
+from reslab.training.fused import has_kernels
+assert has_kernels()
+lines = Path("/proc/self/maps").read_text().splitlines()
+print(*sorted({line.split()[-1] for line in lines if "omp" in line and ".so" in line}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    (library,) = done.stdout.split()
+    assert library.startswith(str(Path(torch.__file__).parent))
 
 
 def test_a_mean_far_from_zero_costs_no_digits():

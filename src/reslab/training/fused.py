@@ -30,7 +30,10 @@ def _kernels() -> ctypes.CDLL | None:
     if _loaded:
         return _loaded[0]
     capability = torch.backends.cpu.get_cpu_capability()
-    library = load_native(_SOURCE, ["-O3", "-fopenmp", *_INSTRUCTIONS.get(capability, [])])
+    # The OpenMP that torch brings, whatever its file is called: with the system's there could be two pools of threads.
+    openmp = sorted(map(str, (Path(torch.__file__).parent / "lib").glob("libgomp*")))
+    linked = ["-Wl,--as-needed", *openmp] if openmp else []
+    library = load_native(_SOURCE, ["-O3", "-fopenmp", *linked, *_INSTRUCTIONS.get(capability, [])])
     if library is None:
         return None
     address, count = ctypes.c_void_p, ctypes.c_int64
