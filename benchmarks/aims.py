@@ -281,6 +281,11 @@ MEASUREMENTS: dict[str, Callable[[Inputs], Sequence[object]]] = {
     ),
     "training-resnet50": lambda inputs: (*_RESNET50, "--data", inputs.photos),
     "training-resnet50-bf16": lambda inputs: (*_RESNET50, "--data", inputs.photos, "--set", "hardware.precision=bf16"),
+    "profile-training": lambda inputs: (*("profile", "resnet20", "resnet56", "resnet110", "--data", inputs.cifar),),
+    "profile-resnet50": lambda inputs: (
+        *("profile", "resnet50", "--data", inputs.photos, "--input-size", "224", "--batch-size", "16"),
+        *("--turns", "2", "--steps", "4", "--peers", "torchvision"),
+    ),
     "inference-resnet50": lambda inputs: ("inference", "resnet50", "--batch-size", "1", "16"),
     "pipeline-resnet50": lambda inputs: ("pipeline", inputs.fp32_file, inputs.photos),
     "pipeline-resnet50-int8": lambda inputs: ("pipeline", inputs.int8_file, inputs.photos),

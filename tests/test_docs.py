@@ -44,7 +44,8 @@ def test_every_measurement_has_its_place_on_the_page():
     aims = load_tool().load_aims()
     assert [name for name in aims.MEASUREMENTS if f"<!-- results/bench/{name}.json -->" not in text] == []
     measured = {aim.record.removeprefix("bench/") for aim in aims.AIMS if aim.record.startswith("bench/")}
-    assert set(aims.MEASUREMENTS) <= measured
+    explanations = {"profile-training", "profile-resnet50"}  # of what holds an aim
+    assert set(aims.MEASUREMENTS) - measured == explanations
 
 
 def test_an_aim_is_reached_from_its_side():

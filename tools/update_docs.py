@@ -157,6 +157,7 @@ def render(name: str) -> str:
     makers: dict[str, Callable[[dict[str, Any]], str]] = {
         "fig1": experiment_table,
         "training": training_table,
+        "profile": bench_table,
         "rates": bench_table,
         "inference": bench_table,
         "pipeline": bench_table,

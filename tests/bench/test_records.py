@@ -79,6 +79,23 @@ def test_a_table_has_every_contender_and_says_who_could_not_run():
     assert "200 GFLOP/s" in table.note
 
 
+def test_the_table_of_profiles_has_shares_and_the_least_that_convolutions_could_take():
+    record = training_record()
+    (row,) = record["rows"]
+    bf16 = describe(Outcome("bf16", (4e11, 4e11, 4e11)), "gflops", 1e-9)
+    record |= {"benchmark": "profile", "rows": [row | {"precision": "bf16", "bf16": bf16}]}
+    parts = {"forward conv": {"milliseconds": 20.0, "gflops": 100.0}, "other": {"milliseconds": 30.0}}
+    for found in row["contenders"][:2]:
+        found["details"] = {"profile": {"steps": 5, "milliseconds": 50.0, "parts": parts}}
+    table = make_table(record)
+    assert table.headings[3:5] == ("forward conv", "other")
+    assert table.rows == (
+        ("resnet20", "reslab", "50", "40% at 100", "60%", "400", "5"),
+        ("resnet20", "eager-nchw", "50", "40% at 100", "60%", "200", "10"),
+        ("resnet20", "timm", "-", "cannot run: timm has no resnet20", "", "", ""),
+    )
+
+
 def test_the_table_of_int8_shows_both_engines_and_the_rise_of_the_worse_one():
     engines = {
         "openvino": {"test_error": 8.7, "calibration_images": 300},

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from reslab.bench.records import SCHEMA_VERSION, read_benchmark
+from reslab.bench.tables import make_table
 from reslab.cli.main import main
 
-COMMANDS = ("rates", "training", "inference", "pipeline", "memory")
+COMMANDS = ("rates", "training", "profile", "inference", "pipeline", "memory")
 ONE_THREAD = ["--set", "hardware.threads=1", "hardware.compile=off"]
 
 
@@ -54,6 +55,9 @@ WRONG = [
     (["training", "resnet20", "--set", "hardware.compyle=off"], "did you mean compile"),
     (["training", "resnet20", "--set", "hardware.compile=yes"], "must be one of auto, on, off"),
     (["training", "resnet20", "--set", "name.x=1"], "no table of fields"),
+    (["profile"], "`reslab bench profile resnet20`"),
+    (["profile", "resnet20", "--peers", "compiled"], "a compiled step has no profile"),
+    (["profile", "resnet20", "--set", "hardware.compile=on"], "a compiled step has no profile"),
     (["inference"], "which network"),
     (["inference", "resnet21"], "did you mean"),
     (["inference", "resnet20", "--engines", "caffe"], "no engine 'caffe'; there are"),
@@ -119,6 +123,21 @@ def test_training_is_compared_and_recorded(capsys):
     assert list(row["ratios"]) == ["eager-nchw"]
     assert row["share_of_fp32_rate"] > 0
     assert record["environment"]["packages"]["torch"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_steps_are_profiled(capsys):
+    arguments = ["bench", "profile", "resnet8", "--data", "digits", "--batch-size", "4", "--turns", "1", "--steps", "1"]
+    assert main([*arguments, *ONE_THREAD, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    (row,) = record["rows"]
+    for found in row["contenders"]:
+        parts = found["details"]["profile"]["parts"]
+        assert parts["forward conv"]["gflops"] > 0
+        assert parts["backward conv"]["gflops"] > 0
+        assert parts["batch"]["milliseconds"] > 0
+    assert [row[1] for row in make_table(record).rows] == ["reslab", "eager-nchw"]
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 Every record has the same outer form:
 
-    benchmark       training, inference, pipeline, memory or rates
+    benchmark       training, profile, inference, pipeline, memory or rates
     schema_version  of this form
     settings        what was asked for
     rows            one for each network, or batch size; its `contenders` are in the order of their turns

@@ -31,6 +31,7 @@ def make_table(record: dict[str, Any]) -> ResultTable:
     makers: dict[str, Callable[[dict[str, Any]], ResultTable]] = {
         "rates": _rates,
         "training": _training,
+        "profile": _profile,
         "inference": _inference,
         "pipeline": _pipeline,
         "memory": _memory,
@@ -101,6 +102,34 @@ def _training(record: dict[str, Any]) -> ResultTable:
         f"{settings['steps']} steps; fp32 matrix products in the same turns: {between} GFLOP/s."
     )
     headings = ("network", "contender", "images/s", _OURS_FASTER, "of the fp32 rate", "first step")
+    return ResultTable(headings, tuple(rows), note)
+
+
+def _profile(record: dict[str, Any]) -> ResultTable:
+    first = record["rows"][0]["contenders"][0]
+    names = list(first["details"]["profile"]["parts"])
+    rows = []
+    for row in record["rows"]:
+        for found in row["contenders"]:
+            subject = (row["model"], found["name"])
+            if "absent" in found:
+                rows.append((*subject, "-", f"cannot run: {found['absent']}", *[""] * len(names), ""))
+                continue
+            precision = row["precision"] if found["name"] == row["contenders"][0]["name"] else "fp32"
+            profiled, rate = found["details"]["profile"], row["bf16" if precision == "bf16" else "fp32"]["gflops"]
+            cells, least = [], 0.0
+            for part in profiled["parts"].values():
+                share, own = f"{part['milliseconds'] / profiled['milliseconds']:.0%}", part.get("gflops")
+                cells.append(f"{share} at {own:.0f}" if own else share)
+                least += part["milliseconds"] * own / rate if own else 0.0
+            rows.append((*subject, f"{profiled['milliseconds']:.0f}", *cells, f"{rate:.0f}", f"{least:.0f}"))
+    settings = record["settings"]
+    note = (
+        f"Shares of a step, and the rate of its convolutions in GFLOP/s beside that of matrix products, at which they "
+        f"would take what is called the least. Batches of {settings['batch_size']}, {settings['data']}; means of "
+        f"{settings['steps']} steps under torch's profiler."
+    )
+    headings = ("network", "contender", "ms a step", *names, "matrix product", "least, ms")
     return ResultTable(headings, tuple(rows), note)
 
 

@@ -12,7 +12,7 @@ transforms, and takes torch's SGD:
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from reslab.analysis.complexity import count_macs
+from reslab.bench.profile import profile_steps
 from reslab.bench.rates import rate_contender
 from reslab.bench.records import best, describe, find, ratios, share
 from reslab.bench.turns import BenchmarkError, CannotRun, Contender, Turns, Work, take_turns
@@ -86,7 +87,12 @@ class TrainingTask:
 
 
 def compare_training(
-    task: TrainingTask, peers: tuple[str, ...], turns: Turns, *, tell: Callable[[str], None] = lambda text: None
+    task: TrainingTask,
+    peers: tuple[str, ...],
+    turns: Turns,
+    *,
+    profiled_steps: int = 0,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Trains by turns.
 
@@ -94,6 +100,8 @@ def compare_training(
         task: what is trained.
         peers: of `PEERS`.
         turns: how many, and how long.
+        profiled_steps: that each contender takes after its turns, to add a `profile` (see `profile_steps`) to its
+            details.
         tell: is told what is being done.
 
     Returns:
@@ -108,9 +116,12 @@ def compare_training(
     for peer in peers:
         if peer not in PEERS:
             raise BenchmarkError(f"there is no peer {peer!r}; there are {', '.join(PEERS)}.")
+    if profiled_steps and ("compiled" in peers or task.recipe.hardware.compile != "off"):
+        raise BenchmarkError("a compiled step has no profile: its operations are fused under other names.")
+    makers = {OURS: partial(_ours, task), **{peer: partial(_peer, peer, task) for peer in peers}}
     contenders = [
-        Contender(OURS, partial(_ours, task)),
-        *(Contender(peer, partial(_peer, peer, task)) for peer in peers),
+        Contender(name, partial(_profiled, make, profiled_steps) if profiled_steps else make)
+        for name, make in makers.items()
     ]
     threads = task.recipe.hardware.threads
     *outcomes, fp32, bf16 = take_turns(
@@ -133,6 +144,14 @@ def compare_training(
         "share_of_fp32_rate": share(ours, _OPERATIONS_A_MAC * macs, fp32),
         "share_of_own_rate": share(ours, _OPERATIONS_A_MAC * macs, own) if own else None,
     }
+
+
+def _profiled(make: Callable[[Path], Work], steps: int, folder: Path) -> Work:
+    """A contender's work, with a profile in its report."""
+    work = make(folder)
+    if work.details.get("execution", {}).get("device", "cpu") != "cpu":
+        raise CannotRun("a profile is of work on a CPU; set hardware.device=cpu")
+    return replace(work, report=lambda: {"profile": profile_steps(work.step, steps)})
 
 
 def check_task(task: TrainingTask) -> None:

@@ -27,6 +27,7 @@ _HELP = """Measure speed and memory on this machine, ours and others' by turns, 
   reslab bench rates                                 what the machine reaches: matrix products, copies
   reslab bench training resnet20                     training steps on generated images
   reslab bench training resnet56 --data photos/      from image files to updated weights
+  reslab bench profile resnet20                      where a training step's time goes
   reslab bench inference resnet50 --batch-size 1 16  a network at work, by every engine that is installed
   reslab bench pipeline model.onnx photos/           from JPEG files to labels
   reslab bench memory resnet1202 --memory 2GiB       the peak of a training process
@@ -85,6 +86,16 @@ class TrainingArguments(BenchArguments):
     """Of eager-nchw, eager-channels-last, compiled, torchvision and timm; the last two where they have the network."""
     steps: int = 15
     """Of a turn, after 5 that are not timed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileArguments(TrainingArguments):
+    peers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ("eager-nchw",)
+    """Of eager-nchw, eager-channels-last, torchvision and timm; the last two where they have the network."""
+    turns: int = 3
+    """That each contender gets."""
+    steps: int = 8
+    """Of a turn, after 5 that are not timed; and of the profile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +175,7 @@ def main(arguments: Sequence[str]) -> int:
     commands = {
         "rates": _rates,
         "training": _training,
+        "profile": _profile,
         "inference": _inference,
         "pipeline": _pipeline,
         "memory": _memory,
@@ -194,15 +206,31 @@ def _training(arguments: Sequence[str]) -> int:
 Ours is what `reslab train` does. The peers have a DataLoader of two workers with PIL transforms, and torch's SGD:
 eager-nchw trains the same network, eager-channels-last and compiled as they say; torchvision and timm their own."""
     asked = parse(TrainingArguments, arguments, "bench training", description)
-    recipe = _recipe(asked.recipe, asked.set, asked.batch_size)
+    return _compare_steps("training", asked, asked.set, 0)
+
+
+def _profile(arguments: Sequence[str]) -> int:
+    description = """Show where a training step's time goes, and what is the least that its convolutions could take.
+
+  reslab bench profile resnet20 resnet56
+  reslab bench profile resnet50 --data photos/ --input-size 224 --batch-size 16 --peers torchvision
+
+Contenders are those of `reslab bench training`, none of them compiled. After their turns each takes some steps under
+torch's profiler, which makes them slightly slower."""
+    asked = parse(ProfileArguments, arguments, "bench profile", description)
+    return _compare_steps("profile", asked, ("hardware.compile=off", *asked.set), asked.steps)
+
+
+def _compare_steps(benchmark: str, asked: TrainingArguments, changes: Sequence[str], profiled_steps: int) -> int:
+    recipe = _recipe(asked.recipe, changes, asked.batch_size)
     turns = Turns(asked.turns, asked.steps)
     from reslab.bench.training import TrainingTask, check_task, compare_training
 
-    tasks = [TrainingTask(model, recipe, asked.data, asked.input_size) for model in _some(asked.models, "training")]
+    tasks = [TrainingTask(model, recipe, asked.data, asked.input_size) for model in _some(asked.models, benchmark)]
     for task in tasks:
         check_task(task)
     with _telling() as tell:
-        rows = [compare_training(task, asked.peers, turns, tell=tell) for task in tasks]
+        rows = [compare_training(task, asked.peers, turns, profiled_steps=profiled_steps, tell=tell) for task in tasks]
     settings = {
         "data": tasks[0].data_name,
         "input_size": asked.input_size,
@@ -213,7 +241,7 @@ eager-nchw trains the same network, eager-channels-last and compiled as they say
         "steps": asked.steps,
         "untimed_steps": turns.untimed_steps,
     }
-    return _finish("training", settings, rows, asked)
+    return _finish(benchmark, settings, rows, asked)
 
 
 def _inference(arguments: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.profiler import record_function
 
 from reslab.errors import DataError, DivergenceError
 from reslab.models import NetSpec, spell
@@ -174,7 +175,8 @@ class Trainer:
         rate = learning_rate(self.recipe, state.iteration, state.warmup.active, state.plateau.drops)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        images, labels = self.batches.batch(state.iteration)
+        with record_function("reslab.batch"):
+            images, labels = self.batches.batch(state.iteration)
         if self.mixing or self.state.model.spec.is_random:  # random as a function of seed and iteration
             torch.manual_seed(step_seed(self.seed, state.iteration))
         num_images = len(labels)
