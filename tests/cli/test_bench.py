@@ -193,8 +193,11 @@ def test_files_are_labelled_and_compared(capsys, tmp_path, rng):
     assert main(["bench", "pipeline", *arguments]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert (row["network"], row["precision"], row["num_images"]) == ("network.onnx", "fp32", 3)
-    assert [contender["name"] for contender in row["contenders"]] == ["reslab", "dataloader", "raw"]
+    speeds = {contender["name"]: contender["images_per_second"] for contender in row["contenders"]}
+    assert list(speeds) == ["reslab", "dataloader", "decoding", "raw"]
     assert row["ratio"]["median"] > 0
+    assert 0 < row["limit"] <= min(speeds["decoding"], speeds["raw"])
+    assert row["limit_ratio"] == pytest.approx(row["limit"] / speeds["dataloader"], rel=1e-3)
     assert main(["bench", "pipeline", str(network), str(tmp_path / "none")]) == 2
     assert "there is no folder" in capsys.readouterr().err
     assert main(["bench", "inference", str(network), "--batch-size", "2", "--engines", "onnxruntime", "--threads", "1",

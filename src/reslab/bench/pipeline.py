@@ -1,14 +1,19 @@
 """From image files to labels: what is left of a network's rate once files are read, decoded, resized and cropped.
 
-raw          the file's network on pixels that lie ready: what a pipeline can reach at the most
-dataloader   what most people write: a DataLoader of two workers, PIL, Resize and CenterCrop, the same engine
 reslab       `reslab predict`
+dataloader   what most people write: a DataLoader of two workers, PIL, Resize and CenterCrop, the same engine
+decoding     our way from files to pixels alone, on every core
+raw          the file's network on pixels that lie ready
+
+The last two share the cores in a pipeline, so that from their rates comes the most that it can reach.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -17,15 +22,16 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from reslab.bench.inference import precision_of
-from reslab.bench.records import describe, find, ratios
+from reslab.bench.records import describe, find, ratios, rounded
 from reslab.bench.turns import BenchmarkError, Contender, Turns, Work, take_turns
 from reslab.data.preprocessing import Preprocessing
-from reslab.deploy.predict import find_images, predict
+from reslab.deploy.predict import find_images, predict, read_image
 from reslab.deploy.runtime import Deployed, load_deployed
+from reslab.environment import available_cores
 
-__all__ = ["OURS", "PEER", "RAW", "PipelineTask", "compare_pipelines", "image_files"]
+__all__ = ["DECODING", "OURS", "PEER", "RAW", "PipelineTask", "compare_pipelines", "image_files", "most_possible"]
 
-OURS, PEER, RAW = "reslab", "dataloader", "raw"
+OURS, PEER, DECODING, RAW = "reslab", "dataloader", "decoding", "raw"
 _WORKERS = 2
 
 
@@ -57,7 +63,8 @@ def compare_pipelines(
         tell: is told what is being done.
 
     Returns:
-        A record's row: the contenders with their images a second, `ratio` of ours to the peer, and `share_of_raw`.
+        A record's row: the contenders with their images a second, `ratio` of ours to the peer, `share_of_raw`, and the
+        `limit` in images a second (`most_possible`) with `limit_ratio` to the peer, both medians over the turns.
 
     Raises:
         ReslabError: no images, a file that takes no pixels, or a contender that failed.
@@ -66,10 +73,13 @@ def compare_pipelines(
     contenders = [
         Contender(OURS, partial(_ours, task)),
         Contender(PEER, partial(_peer, task)),
+        Contender(DECODING, partial(_decoding, task)),
         Contender(RAW, partial(_raw, task)),
     ]
     outcomes = take_turns(contenders, turns, tell=tell)
-    ours, peer, raw = (find(outcomes, contender.name) for contender in contenders)
+    ours, peer, decoding, raw = (find(outcomes, contender.name) for contender in contenders)
+    cores = available_cores()
+    limits = [most_possible(*rates, task.threads, cores) for rates in zip(decoding.rates, raw.rates, strict=True)]
     return {
         "network": task.network.name,
         "precision": raw.details["precision"],
@@ -77,7 +87,22 @@ def compare_pipelines(
         "contenders": [describe(outcome) for outcome in outcomes],
         "ratio": ratios(ours, peer),
         "share_of_raw": ratios(ours, raw),
+        "limit": rounded(median(limits)),
+        "limit_ratio": rounded(median(limit / rate for limit, rate in zip(limits, peer.rates, strict=True))),
     }
+
+
+def most_possible(decoding: float, network: float, threads: int, cores: int) -> float:
+    """Images a second that a pipeline can label if sharing the cores costs nothing.
+
+    Args:
+        decoding: images a second from files to pixels, on all cores.
+        network: images a second of the network alone.
+        threads: of the network.
+        cores: there are.
+    """
+    core_seconds = cores / decoding + min(threads, cores) / network
+    return min(network, cores / core_seconds)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -106,6 +131,21 @@ def _raw(task: PipelineTask, folder: Path) -> Work:
             logits.argmax(axis=1)
 
     return Work(step, num_images, _details(deployed, task))
+
+
+def _decoding(task: PipelineTask, folder: Path) -> Work:
+    preprocessing = load_deployed(task.network, threads=1).preprocessing
+    files = image_files(task.folder)
+    pool = ThreadPoolExecutor(available_cores())
+
+    def decode(path: Path) -> None:
+        read_image(path, preprocessing)  # and let go of: pool.map keeps every result until all are fetched
+
+    def step() -> None:
+        for _ in pool.map(decode, files):
+            pass
+
+    return Work(step, len(files), {"threads": available_cores()})
 
 
 class _Files(Dataset[Any]):

@@ -172,7 +172,9 @@ def _pipeline(record: dict[str, Any]) -> ResultTable:
     settings, (first, *_) = record["settings"], record["rows"]
     note = (
         f"{first['num_images']} images of {settings['data']}, batches of {settings['batch_size']}; medians of "
-        f"{settings['turns']} turns. raw is the network alone, on pixels that lie ready."
+        f"{settings['turns']} turns. decoding makes pixels of files on every core, raw is the network alone, on pixels "
+        f"that lie ready; sharing the cores at these rates, both label {first['limit']:.4g} images/s at the most, "
+        f"{first['limit_ratio']:.2f} times the dataloader's."
     )
     return ResultTable(("file", "contender", "images/s", "reslab to this one"), tuple(rows), note)
 

@@ -155,12 +155,13 @@ Networks get fresh weights, on which speed does not depend. torchvision's networ
 
 
 def _pipeline(arguments: Sequence[str]) -> int:
-    description = """Measure the way from image files to labels: ours, that of most people, and the network alone.
+    description = """Measure the way from image files to labels: ours, that of most people, and how fast it can be.
 
   reslab bench pipeline resnet50-int8.xml photos/ --batch-size 16
 
 Ours is `reslab predict`. The peer is a DataLoader of two workers with PIL, Resize and CenterCrop, and the same file in
-the same engine."""
+the same engine. Decoding and the network are measured alone too: from their rates comes the limit, what any pipeline of
+them can reach on these cores."""
     asked = parse(PipelineArguments, arguments, "bench pipeline", description)
     turns = Turns(asked.turns, asked.steps, untimed_steps=1)
     _check_counts(batch_size=asked.batch_size, threads=asked.threads)
