@@ -3,12 +3,13 @@
     reslab train resnet20 --data fashion-mnist --recipe fast --test-curve --seed 0 --run-dir runs/seed0     (1, 2, ...)
     python benchmarks/time_to_accuracy.py runs/seed0 runs/seed1 runs/seed2
 
-The runs differ in their seeds and, as a whole schedule, in their length (--iterations). Each length is a row of
-results/fashion-mnist-fast/results.json, which keeps the rows of other lengths, and front.png shows them all.
---test-curve has the test images read, and --monitoring.eval-every puts that off to the end.
+The runs differ in their seeds and, as a whole schedule, in their length (--iterations) and progressive resizing
+(--data.initial-scale). Each schedule is a row of results/fashion-mnist-fast/results.json, which keeps the rows of
+others, and front.png shows them all. --test-curve has the test images read, and --monitoring.eval-every puts that off
+to the end.
 
-The minutes are those of training alone, all iterations at the rate of the last two hundred of the first three hundred,
-measured now on all cores: the runs themselves may have shared the machine with others.
+The minutes are those of training alone, all iterations of a size of images at the rate of the last two hundred of three
+hundred, measured now on all cores: the runs themselves may have shared the machine with others.
 
 Accuracy is that of the single view (Sec. 4.2), and beside it that of `reslab eval --protocol shifted`, in nine views.
 """
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -32,14 +34,17 @@ from reslab.bench.records import make_record, read_benchmark
 from reslab.bench.tables import make_table
 from reslab.files.atomic import write_json
 from reslab.runs import Run
+from reslab.training.recipe import Recipe
 from reslab.training.recipe_files import recipe_from_dict
+from reslab.training.resizing import initial_iterations
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "fashion-mnist-fast"
 MEASURED, LOGGED = 300, 50
+RESIZING = ("initial_scale", "initial_share")
 
 
-def rates_now(run: Run) -> list[float]:
-    """Images a second in steady state, of the same run started anew on all cores."""
+def rates_now(run: Run, *flags: str) -> list[float]:
+    """Images a second in steady state, of the same run started anew on all cores with other flags."""
     record = run.record
     iterations = str(record["recipe"]["schedule"]["iterations"])
     with tempfile.TemporaryDirectory() as folder:
@@ -47,7 +52,7 @@ def rates_now(run: Run) -> list[float]:
         command = [
             sys.executable, "-m", "reslab", "train", record["model"], "--data", record["data_spec"],
             "--recipe", record["recipe"]["name"], "--iterations", iterations, "--run-dir", f"{folder}/run", "--quiet",
-            "--stop-after", str(MEASURED), "--monitoring.log-every", str(LOGGED),
+            "--stop-after", str(MEASURED), "--monitoring.log-every", str(LOGGED), *flags,
         ]
         # fmt: on
         subprocess.run(command, check=True)
@@ -63,27 +68,58 @@ def eval_shifted(run: Run) -> dict[str, Any]:
 
 
 def setting_of(run: Run) -> dict[str, Any]:
-    """What must be the same for all runs: everything but length, seed, threads and how often something is written."""
+    """What must be the same for all runs: everything but schedule, seed, threads and how often something is written."""
     setting = {key: run.record[key] for key in ("model", "data")}
-    recipe = recipe_from_dict(run.record["recipe"]).to_dict()  # with fields that came after the run
+    recipe = recipe_of(run).to_dict()
+    for name in RESIZING:
+        del recipe["data"][name]
     return {**setting, "recipe": {**recipe, "schedule": None, "hardware": None, "monitoring": None}}
 
 
-def rows_of(runs: Sequence[Run], rates: list[float], shifted: dict[Path, float]) -> list[dict[str, Any]]:
-    """A row for each length, shortest first; `shifted` has the runs' errors under that protocol."""
-    by_length: dict[int, list[Run]] = {}
+def recipe_of(run: Run) -> Recipe:
+    """A run's recipe, with fields that came after the run."""
+    return recipe_from_dict(run.record["recipe"])
+
+
+def schedule_of(row: dict[str, Any]) -> tuple[int, int, float]:
+    """By which rows differ."""
+    return row["iterations"], row["initial_iterations"], row["initial_scale"]
+
+
+def rows_of(runs: Sequence[Run], full: list[float], shifted: dict[Path, float]) -> list[dict[str, Any]]:
+    """A row for each schedule.
+
+    Args:
+        runs: finished ones.
+        full: images a second of the full size, which are measured once.
+        shifted: the runs' errors under that protocol.
+    """
+    by_schedule: dict[tuple[int, float, int], list[Run]] = {}
     for run in runs:
-        by_length.setdefault(run.result()["iterations"], []).append(run)
+        recipe = recipe_of(run)
+        initial = initial_iterations(recipe)
+        scale = recipe.data.initial_scale if initial else 1.0
+        by_schedule.setdefault((initial, scale, recipe.schedule.iterations), []).append(run)
+    small = {
+        scale: rates_now(alike[0], "--data.initial-scale", str(scale), "--data.initial-share", "1")
+        for (initial, scale, _), alike in by_schedule.items()
+        if initial
+    }
     rows = []
-    for iterations, alike in sorted(by_length.items()):
-        recipe, results = alike[0].record["recipe"], [run.result() for run in alike]
-        images = iterations * recipe["data"]["batch_size"]
+    for (initial, scale, iterations), alike in by_schedule.items():
+        recipe, results = recipe_of(alike[0]), [run.result() for run in alike]
+        seconds = (iterations - initial) * recipe.data.batch_size / median(full)
+        if initial:
+            seconds += initial * recipe.data.batch_size / median(small[scale])
         rows.append(
             {
                 "iterations": iterations,
-                "minutes": round(images / median(rates) / 60, 2),
-                "images_per_second": rates,
-                "schedule": recipe["schedule"],
+                "initial_iterations": initial,
+                "initial_scale": scale,
+                "minutes": round(seconds / 60, 2),
+                "images_per_second": full,
+                "initial_images_per_second": small.get(scale),
+                "schedule": asdict(recipe.schedule),
                 "threads_of_the_runs": [run.record["execution"]["threads"] for run in alike],
                 **{
                     key: [result[key] for result in results]
@@ -96,14 +132,17 @@ def rows_of(runs: Sequence[Run], rates: list[float], shifted: dict[Path, float])
 
 
 def plot(record: dict[str, Any], path: Path) -> None:
-    """The front: a point for each run, and a line through the means."""
+    """The fronts, with progressive resizing and without: a point for each run, and a line through the means."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    rows = record["rows"]
-    for color, key, label in (("C0", "test_error", "one view"), ("C1", "test_error_shifted", "nine views, shifted")):
-        axes.plot([row["minutes"] for row in rows], [mean(row[key]) for row in rows], "-", color=color, label=label)
-        for row in rows:
-            axes.plot([row["minutes"]] * len(row[key]), row[key], ".", color=color, alpha=0.6)
+    for scale in sorted({row["initial_scale"] for row in record["rows"]}):
+        rows = [row for row in record["rows"] if row["initial_scale"] == scale]
+        line, marker, how = ("o--", "o", "full size throughout") if scale == 1 else ("^-", "^", "smaller images first")
+        for color, key, views in (("C0", "test_error", "one view"), ("C1", "test_error_shifted", "nine views")):
+            minutes, means = [row["minutes"] for row in rows], [mean(row[key]) for row in rows]
+            axes.plot(minutes, means, line, color=color, markersize=4, label=f"{views}, {how}")
+            for row in rows:
+                axes.plot([row["minutes"]] * len(row[key]), row[key], marker, color=color, markersize=3, alpha=0.4)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     settings = record["settings"]
@@ -123,17 +162,17 @@ def main() -> None:
         if not run.finished:
             parser.error(f"{run.folder} is no finished run")
         if setting_of(run) != setting_of(runs[0]):
-            parser.error(f"{run.folder} and {runs[0].folder} differ in more than seed and length")
+            parser.error(f"{run.folder} and {runs[0].folder} differ in more than seed and schedule")
     path = FOLDER / "results.json"
-    rates = rates_now(runs[0])
+    full = rates_now(runs[0], "--data.initial-scale", "1")
     tests = {run.folder: eval_shifted(run) for run in runs}
     settings = {**setting_of(runs[0]), "shifted": tests[runs[0].folder]["protocol_fields"]}
     before = read_benchmark(path) if path.exists() else None
-    rows = rows_of(runs, rates, {folder: test["top1_error"] for folder, test in tests.items()})
+    rows = rows_of(runs, full, {folder: test["top1_error"] for folder, test in tests.items()})
     if before and before["settings"] == settings:
-        lengths = {row["iterations"] for row in rows}
-        rows += [row for row in before["rows"] if row["iterations"] not in lengths]
-    record = make_record("time-to-accuracy", settings, sorted(rows, key=lambda row: row["iterations"]))
+        measured = set(map(schedule_of, rows))
+        rows += [row for row in before["rows"] if schedule_of(row) not in measured]
+    record = make_record("time-to-accuracy", settings, sorted(rows, key=lambda row: row["minutes"]))
     write_json(path, record)
     plot(record, FOLDER / "front.png")
     made = make_table(record)

@@ -110,12 +110,14 @@ def test_the_table_of_int8_shows_both_engines_and_the_rise_of_the_worse_one():
 def test_the_table_of_trainings_has_their_mean_and_spread():
     errors = {"train_error": [4.0, 4.0, 4.0], "train_error_clean": [3.5, 3.5, 3.5], "test_error": [5.0, 6.0, 7.0]}
     errors["test_error_shifted"] = [4.0, 5.0, 6.0]
-    rows = [{"iterations": 7_800, "minutes": 14.71, "seed": [0, 1, 2], **errors}]
-    rows += [{"iterations": 9_000, "minutes": 16.9, "seed": [0], **{key: found[:1] for key, found in errors.items()}}]
+    plain, growing = ({"initial_iterations": n, "initial_scale": scale} for n, scale in ((0, 1.0), (4_500, 0.7)))
+    rows = [{"iterations": 7_800, "minutes": 14.71, "seed": [0, 1, 2], **plain, **errors}]
+    single = {key: found[:1] for key, found in errors.items()}
+    rows += [{"iterations": 9_000, "minutes": 16.9, "seed": [0], **growing, **single}]
     settings = {"model": "resnet20", "data": {"name": "digits"}, "recipe": {"name": "fast"}, "shifted": {"shift": 1}}
     table = make_table(make_record("time-to-accuracy", settings, rows))
-    assert table.rows[0] == ("14.7", "7,800", "94.00 ± 1.00", "95.00 ± 1.00", "4.00 ± 0.00", "3.50 ± 0.00", "3")
-    assert table.rows[1] == ("16.9", "9,000", "95.00", "96.00", "4.00", "3.50", "1")
+    assert table.rows[0] == ("14.7", "7,800", "", "94.00 ± 1.00", "95.00 ± 1.00", "4.00 ± 0.00", "3.50 ± 0.00", "3")
+    assert table.rows[1] == ("16.9", "9,000", "4,500 at 0.7", "95.00", "96.00", "4.00", "3.50", "1")
     assert (
         table.note
         == "resnet20 on digits, recipe fast; mean ± standard deviation; shifted: by up to 1 pixel in all directions."

@@ -1,6 +1,7 @@
 """What contends in training: the same images, the same step; without processes."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,12 @@ def test_a_peer_takes_a_step_on_batches_from_a_loader(kind, tmp_path, monkeypatc
     assert work.amount == 4
     assert work.details["channels_last"] == (kind == "eager-channels-last")
     assert "RandomCrop(16, padding=1)" in work.details["input"]
+
+
+def test_ours_is_measured_at_the_full_size(tmp_path):
+    growing = replace(RECIPE, data=replace(RECIPE.data, initial_scale=0.5))
+    with ExitStack() as stack:
+        assert make_trainer(TrainingTask("resnet8", growing, "digits"), tmp_path, stack).initial_iterations == 0
 
 
 def test_photos_of_any_size_become_images_in_memory_for_us_and_random_crops_for_peers(photos):

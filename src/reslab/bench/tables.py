@@ -260,6 +260,7 @@ def _time_to_accuracy(record: dict[str, Any]) -> ResultTable:
         (
             f"{row['minutes']:.1f}",
             f"{row['iterations']:,}",
+            f"{row['initial_iterations']:,} at {row['initial_scale']:g}" if row["initial_iterations"] else "",
             *(mean_and_spread([100 - error for error in row[key]]) for key in ("test_error", "test_error_shifted")),
             mean_and_spread(row["train_error"]),
             mean_and_spread(row["train_error_clean"]),
@@ -274,6 +275,7 @@ def _time_to_accuracy(record: dict[str, Any]) -> ResultTable:
     headings = (
         "minutes",
         "iterations",
+        "of them with smaller images",
         "test accuracy, %",
         "shifted",
         "training error, %",

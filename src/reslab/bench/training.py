@@ -180,9 +180,10 @@ def make_trainer(task: TrainingTask, folder: Path, stack: ExitStack) -> Trainer:
     """
     data = training_images(task)
     spec = _spec(task, data)
-    execution = choose_execution(task.recipe, spec, data.image_shape[:2])
+    recipe = replace(task.recipe, data=replace(task.recipe.data, initial_scale=1.0))  # every step at the full size
+    execution = choose_execution(recipe, spec, data.image_shape[:2])
     stack.enter_context(execution.in_force())
-    trainer = Trainer(Run(folder), spec, data, task.recipe, 0, execution, None, test_curve=False, progress=False)
+    trainer = Trainer(Run(folder), spec, data, recipe, 0, execution, None, test_curve=False, progress=False)
     trainer.state.model.train()
     return trainer
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from reslab.training.objective import count_wrong, make_loss, make_mixing
 from reslab.training.optimizer import make_optimizer
 from reslab.training.progress import TrainingProgress
 from reslab.training.recipe import Recipe
+from reslab.training.resizing import initial_iterations, resized, work_until
 from reslab.training.schedule import Plateau, WarmUp, learning_rate
 from reslab.training.state import Meter, TrainingState, step_seed
 from reslab.training.stopping import StopRequests
@@ -77,6 +79,7 @@ class Trainer:
         split = data.split("train")
         self.normalization = measured_normalization(run, split, recipe.data, asked_to_stop)
         self.batches = make_batches(recipe, split, self.normalization, seed, torch.device(execution.device))
+        self.initial_iterations = initial_iterations(recipe)
         self.mixing = make_mixing(recipe.regularization, spec.num_classes)
         torch.manual_seed(seed)
         model = build(spec)
@@ -140,7 +143,8 @@ class Trainer:
         """Trains to the end of the schedule, or until asked to stop."""
         self._resume()
         state, total = self.state, self.recipe.schedule.iterations
-        with TrainingProgress(self.run.record["model"], total, state.iteration, self.progress) as progress:
+        title, work = self.run.record["model"], partial(work_until, self.recipe)
+        with TrainingProgress(title, total, state.iteration, self.progress, work) as progress:
             if state.iteration:
                 progress.say(f"Resuming {self.run.folder} at iteration {state.iteration}.")
             elif self.loaded:
@@ -177,6 +181,8 @@ class Trainer:
             group["lr"] = rate
         with record_function("reslab.batch"):
             images, labels = self.batches.batch(state.iteration)
+            if state.iteration < self.initial_iterations:
+                images = resized(images, self.recipe.data.initial_scale)
         if self.mixing or self.state.model.spec.is_random:  # random as a function of seed and iteration
             torch.manual_seed(step_seed(self.seed, state.iteration))
         num_images = len(labels)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,11 +20,12 @@ class TrainingProgress:
         total: iterations in all.
         start: iterations done before.
         enabled: whether to show anything.
+        work: that so many iterations take, in any unit; for the bar and the time left.
     """
 
-    def __init__(self, title: str, total: int, start: int, enabled: bool) -> None:
+    def __init__(self, title: str, total: int, start: int, enabled: bool, work: Callable[[int], float] = float) -> None:
         self.console = Console(stderr=True, markup=False)
-        self.title, self.total, self.start, self.enabled = title, total, start, enabled
+        self.title, self.total, self.start, self.enabled, self.work = title, total, start, enabled, work
         self.started_at = time.monotonic()
         self.live = enabled and self.console.is_terminal
         self.bar = Progress(
@@ -36,7 +38,7 @@ class TrainingProgress:
             console=self.console,
             disable=not self.live,
         )
-        self.task = self.bar.add_task(title, total=total, completed=start, figures="")
+        self.task = self.bar.add_task(title, total=work(total), completed=round(work(start)), figures="")
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -50,16 +52,17 @@ class TrainingProgress:
     def advance(self, iteration: int) -> None:
         """Notes how many iterations are done."""
         if self.live:
-            self.bar.update(self.task, completed=iteration)
+            self.bar.update(self.task, completed=self.work(iteration))
 
     def show(self, row: dict[str, Any]) -> None:
         """Shows a row of metrics."""
         figures = format_row(row)
         if self.live:
-            self.bar.update(self.task, completed=row["iteration"], figures=figures)
+            self.bar.update(self.task, completed=self.work(row["iteration"]), figures=figures)
         elif self.enabled:
-            done = row["iteration"] - self.start
-            left = (time.monotonic() - self.started_at) / max(1, done) * (self.total - row["iteration"])
+            done = self.work(row["iteration"])
+            pace = (time.monotonic() - self.started_at) / max(done - self.work(self.start), 1e-9)
+            left = pace * (self.work(self.total) - done)
             print(
                 f"{self.title}  {row['iteration']}/{self.total}  {figures}  {_clock(left)} left",
                 file=sys.stderr,
