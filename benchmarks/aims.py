@@ -167,11 +167,11 @@ def int8_error(model: str) -> Callable[[Record], float | None]:
 
 
 def accuracy_within(minutes: float, test: str = "test_error") -> Callable[[Record], float | None]:
-    """Trainings: mean test accuracy, in percent, of the longest that take no more, with three seeds or more."""
+    """Trainings: mean test accuracy, in percent, of the most iterations that take no more, with three seeds or more."""
 
     def find(record: Record) -> float | None:
         within = [row for row in record["rows"] if row["minutes"] <= minutes and len(row["seed"]) >= 3]
-        return 100 - mean(max(within, key=lambda row: row["minutes"])[test]) if within else None
+        return 100 - mean(max(within, key=lambda row: row["iterations"])[test]) if within else None
 
     return find
 

@@ -179,7 +179,7 @@ def main() -> None:
     table = Table(*made.headings, box=None)
     for cells in made.rows:
         table.add_row(*cells)
-    Console().print(table, made.note)
+    Console(markup=False).print(table, made.note)
 
 
 if __name__ == "__main__":
