@@ -61,7 +61,7 @@ class TrainingProgress:
             self.bar.update(self.task, completed=self.work(row["iteration"]), figures=figures)
         elif self.enabled:
             done = self.work(row["iteration"])
-            pace = (time.monotonic() - self.started_at) / max(done - self.work(self.start), 1e-9)
+            pace = (time.monotonic() - self.started_at) / ((done - self.work(self.start)) or 1)
             left = pace * (self.work(self.total) - done)
             print(
                 f"{self.title}  {row['iteration']}/{self.total}  {figures}  {_clock(left)} left",
