@@ -107,11 +107,12 @@ def test_turns_that_make_no_sense_are_refused(wrong):
 
 def test_an_interrupt_ends_every_process(log):
     program = (
-        "import sys; from functools import partial; from pathlib import Path\n"
+        "import signal, sys; from functools import partial; from pathlib import Path\n"
         "from reslab.bench.turns import *\n"
         "import tiny_contenders as tiny\n"
         "log = Path(sys.argv[1])\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in what a shell runs with &
         "    contenders = [Contender(name, partial(tiny.sleeps, log)) for name in 'ab']\n"
         "    take_turns(contenders, Turns(1, 1, untimed_steps=0))\n"
     )
