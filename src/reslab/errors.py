@@ -4,6 +4,9 @@ Every message is one sentence or two that say what is wrong, where, and how to m
 message without a traceback and exits with code 2.
 """
 
+import difflib
+from collections.abc import Iterable
+
 __all__ = [
     "CheckpointError",
     "DataError",
@@ -12,6 +15,7 @@ __all__ = [
     "RecipeError",
     "ReslabError",
     "WeightsError",
+    "suggestion",
 ]
 
 
@@ -41,3 +45,17 @@ class CheckpointError(ReslabError):
 
 class DivergenceError(ReslabError):
     """Training that reached a loss that is not a finite number."""
+
+
+def suggestion(name: str, known: Iterable[str], otherwise: str = ".", *, most: int = 1) -> str:
+    """The end of a sentence on a name that is not known: `; did you mean resnet20?`
+
+    Args:
+        name: that is not known; capitals do not count.
+        known: the names there are.
+        otherwise: the end where none of them is near.
+        most: names to suggest.
+    """
+    by_lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.5)
+    return f"; did you mean {' or '.join(by_lower[other] for other in near)}?" if near else otherwise
