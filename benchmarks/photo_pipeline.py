@@ -28,11 +28,11 @@ from reslab.bench.records import describe, find, make_record, ratios
 from reslab.bench.tables import make_table
 from reslab.bench.turns import Contender, Turns, Work, take_turns
 from reslab.console import progress_bar
+from reslab.data import load_data
 from reslab.data.listing import list_folder
 from reslab.data.normalization import Normalization
 from reslab.data.photo_batches import PhotoBatches
 from reslab.data.photo_transforms import PhotoTransform
-from reslab.data.photos import load_photos
 from reslab.data.preprocessing import Preprocessing
 from reslab.environment import available_cores, resident_bytes
 from reslab.evaluation.protocols import Dense, EvaluationProtocol, OneCrop, TenCrop
@@ -57,7 +57,7 @@ TRANSFORMS = {
 
 def ours(photos: Path, crop: str, folder: Path) -> Work:
     torch.set_num_threads(1)
-    split = load_photos(photos, VIEW).split("train")
+    split = load_data(photos, kind="photos", view=VIEW).split("train")
     batches = PhotoBatches(split, Normalization.imagenet(), TRANSFORMS[crop], BATCH, 0, 10**9)
     iterations = itertools.count()
     return Work(lambda: batches.batch(next(iterations)), BATCH)
@@ -124,7 +124,7 @@ def tested(photos: Path, protocol: EvaluationProtocol, threads: int, folder: Pat
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = create_model(DENSE_MODEL).eval()
-    split = load_photos(photos, VIEW).split("train").subset(np.arange(3))
+    split = load_data(photos, kind="photos", view=VIEW).split("train").subset(np.arange(3))
     macs = 0
     for index in range(len(split)):
         for views in protocol.views(split.image(index)):
@@ -167,7 +167,7 @@ def measure_memory(asked: argparse.Namespace) -> dict[str, Any]:
                 for path in files:
                     (folder / label / str(copy) / Path(path).name).symlink_to(Path(path).resolve())
         view = Preprocessing(height=32, width=32, channels=3, resize=32)
-        split = load_photos(folder, view).split("train").subset(np.arange(asked.files))
+        split = load_data(folder, kind="photos", view=view).split("train").subset(np.arange(asked.files))
         transform = PhotoTransform(crop="area", train_size=32)
         per_pass = asked.files // 500
         batches = PhotoBatches(split, Normalization.imagenet(), transform, 500, 0, asked.passes * per_pass, workers=2)

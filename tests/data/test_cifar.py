@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from torchvision import datasets
 
-from reslab.data import ImageData, Role, load_data, locations
+from reslab.data import ImageData, Role, load_data, search_path
 from reslab.errors import DataError
 
 PARTS = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
@@ -130,7 +130,7 @@ def from_python(forms: dict[str, Form]) -> ImageData:
 @pytest.fixture(autouse=True)
 def nothing_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Only the folder asked for has data; the large files of a test go with it."""
-    monkeypatch.setattr(locations, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(search_path, "_SYSTEM_FOLDERS", ())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("RESLAB_DATA", raising=False)
     yield

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import mnist
 
-from reslab.data import ImageData, Role, load_data, locations
+from reslab.data import ImageData, Role, load_data, search_path
 from reslab.data.fashion_mnist import read_idx
 from reslab.errors import DataError
 
@@ -177,7 +177,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     folder = tmp_path / "mirror"
     folder.mkdir()
-    monkeypatch.setattr(locations, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(search_path, "_SYSTEM_FOLDERS", ())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("RESLAB_DATA", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -1,6 +1,7 @@
 """Folders of class folders, whole and broken."""
 
 import io
+import shutil
 import struct
 import tarfile
 import zlib
@@ -13,7 +14,8 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from reslab.data import ImageData, Role, load_data
+from reslab.data import ImageData, PhotoData, Role, load_data
+from reslab.data.preprocessing import Preprocessing
 from reslab.errors import DataError
 
 Write = Callable[..., Path]
@@ -66,7 +68,7 @@ def assert_as_torchvision_reads(folder: Path, data: ImageData, role: Role) -> No
 
 def refusal(folder: Path, *named: Path) -> str:
     with pytest.raises(DataError) as caught:
-        load_data(folder)
+        load_data(folder, kind="small")
     for path in named:
         assert str(path) in str(caught.value)
     return str(caught.value)
@@ -127,7 +129,7 @@ def test_one_role_alone_can_be_read(split_pets: Path, role: Role) -> None:
     whole = load_data(split_pets)
     for other in set(get_args(Role)) - {role}:
         (split_pets / other / "cat" / "0.png").write_bytes(b"broken, and not to be read")
-    data = load_data(split_pets, role=role)
+    data = load_data(split_pets, roles=[role])
     assert list(data.splits) == [role]
     assert data.split(role).digest == whole.split(role).digest
     assert data.classes == whole.classes
@@ -264,6 +266,76 @@ def test_all_splits_must_have_one_size(split_pets: Path, write: Write) -> None:
     refusal(split_pets, other)
 
 
+def test_images_decide_whether_they_are_small(pets: Path, write: Write) -> None:
+    assert isinstance(load_data(pets), ImageData)
+    write("dog/3.png", size=(129, 129))
+    assert isinstance(load_data(pets), PhotoData)
+    for path in pets.glob("*/*.png"):
+        write(f"{path.parent.name}/{path.name}", size=(129, 129))
+    assert isinstance(load_data(pets), PhotoData)
+    assert isinstance(load_data(pets, kind="small"), ImageData)
+
+
+def test_test_images_decide_neither_kind_nor_channels(split_pets: Path, write: Write) -> None:
+    for path in split_pets.glob("*/*/*.png"):
+        role = path.relative_to(split_pets).parts[0]
+        write(str(path.relative_to(split_pets)), "RGB" if role == "test" else "L")
+    data = load_data(split_pets)
+    assert [split.images.shape[-1] for split in data.splits.values()] == [1, 1, 1]
+    coloured = np.asarray(Image.open(split_pets / "test" / "cat" / "0.png").convert("L"))
+    np.testing.assert_array_equal(data.split("test").images[0, ..., 0], coloured)
+    write("test/cat/0.png", size=(300, 200))
+    with pytest.raises(DataError, match=r"test/cat/0\.png is 300x200 pixels"):
+        load_data(split_pets)
+    assert list(load_data(split_pets, roles=["train", "val"]).splits) == ["train", "val"]
+
+
+@pytest.mark.parametrize("damage", ["a file", "a class", "another class"])
+def test_what_is_wrong_with_test_images_stops_nothing_but_a_test(split_pets: Path, write: Write, damage: str) -> None:
+    if damage == "a file":
+        (split_pets / "test" / "cat" / "0.png").write_bytes(b"broken")
+    elif damage == "a class":
+        shutil.rmtree(split_pets / "test" / "cat")
+    else:
+        write("test/bird/1.png")
+    load_data(split_pets, roles=["train", "val"])
+    with pytest.raises(DataError, match="test"):
+        load_data(split_pets, roles=["test"])
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_small_images_stand_upright_as_photos_do(tmp_path: Path, orientation: int) -> None:
+    image = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in ("cat/1.jpg", "dog/1.jpg"):
+        (tmp_path / name).parent.mkdir()
+        image.save(tmp_path / name, exif=exif, quality=100, subsampling=0)
+    small = load_data(tmp_path, kind="small").split("train").images
+    view = Preprocessing(height=8, width=8, channels=3, resize=8)
+    np.testing.assert_array_equal(small, load_data(tmp_path, kind="photos", view=view).split("train").read(0, 2))
+    assert np.abs(small[0].astype(int) - np.asarray(image)).max() > 50
+
+
+def test_a_png_whose_pixels_have_another_checksum_is_named(pets: Path) -> None:
+    path = pets / "dog" / "1.png"
+    content = bytearray(path.read_bytes())
+    at = content.index(b"IDAT")
+    length = int.from_bytes(content[at - 4 : at])
+    content[at + 4 + length] ^= 1
+    path.write_bytes(content)
+    assert "another checksum" in refusal(pets, path)
+
+
+@pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"P7\n", b"8BPS\0\1"])
+def test_other_formats_are_no_images_whatever_they_are_called(
+    pets: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subprocess.Popen", None)  # nothing is started
+    (pets / "cat" / "1.png").write_bytes(content)
+    assert "not an image" in refusal(pets, pets / "cat" / "1.png")
+
+
 def test_an_empty_class_is_named(pets: Path) -> None:
     (pets / "bird").mkdir()
     assert "has no images" in refusal(pets, pets / "bird")
@@ -310,7 +382,7 @@ def test_role_folders_beside_class_folders_are_refused(split_pets: Path, write: 
 def test_classes_are_compared_even_where_one_role_is_read(split_pets: Path, write: Write) -> None:
     write("test/bird/1.png")
     with pytest.raises(DataError, match="bird"):
-        load_data(split_pets, role="test")
+        load_data(split_pets, roles=["test"])
 
 
 @pytest.mark.parametrize("spec", ["cifar1O", "no/such/folder", "a\0b", "x" * 300, "mnist"])

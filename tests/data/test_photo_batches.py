@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from reslab.data import load_data
 from reslab.data.augment import epoch_order
 from reslab.data.normalization import Normalization
 from reslab.data.photo_batches import PhotoBatches
 from reslab.data.photo_transforms import PhotoTransform
-from reslab.data.photos import load_photos
 from reslab.data.preprocessing import Preprocessing
 from reslab.errors import DataError
 from reslab.training.objective import make_mixing
@@ -25,7 +25,7 @@ TRANSFORM = PhotoTransform(crop="area", train_size=32, auto_augment="trivial", c
 
 @pytest.fixture(scope="module")
 def train(photos):
-    return load_photos(photos, VIEW).split("train").subset(np.arange(20))
+    return load_data(photos, kind="photos", view=VIEW).split("train").subset(np.arange(20))
 
 
 def batches(train, **changes):
@@ -101,7 +101,13 @@ def test_a_damaged_photo_is_named_and_no_worker_stays(photos, tmp_path, workers)
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.jpg").write_bytes(next(photos.glob("val/*/*")).read_bytes()[:3000])
     some = PhotoBatches(
-        load_photos(tmp_path, VIEW).split("train"), Normalization.imagenet(), TRANSFORM, 2, 0, 9, workers=workers
+        load_data(tmp_path, kind="photos", view=VIEW).split("train"),
+        Normalization.imagenet(),
+        TRANSFORM,
+        2,
+        0,
+        9,
+        workers=workers,
     )
     with pytest.raises(DataError, match=r"cannot use the image .*1\.jpg: it cannot be read: image file is truncated"):
         some.batch(0)

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from reslab.data.photos import load_photos
+from reslab.data import load_data
+from reslab.data.packing import pack_shards
 from reslab.data.preprocessing import Preprocessing
-from reslab.data.shards import INDEX_NAME, load_shards, pack_shards
+from reslab.data.shards import INDEX_NAME, load_shards
 from reslab.errors import DataError
 
 VIEW = Preprocessing(height=32, width=32, channels=3, resize=36)
@@ -21,7 +22,7 @@ VIEW = Preprocessing(height=32, width=32, channels=3, resize=36)
 
 @pytest.fixture(scope="module")
 def folder(photos):
-    return load_photos(photos, VIEW)
+    return load_data(photos, kind="photos", view=VIEW)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def packed(folder, tmp_path_factory):
 
 
 def test_shards_hold_the_same_photos_by_the_same_numbers_and_digest(folder, packed):
-    shards = load_photos(packed, VIEW)
+    shards = load_data(packed, kind="photos", view=VIEW)
     assert (shards.name, shards.classes) == (folder.name, folder.classes)
     for role, split in folder.splits.items():
         other = shards.split(role)
@@ -44,7 +45,7 @@ def test_shards_hold_the_same_photos_by_the_same_numbers_and_digest(folder, pack
             assert other.file(index) == split.file(index)
             assert other.name(index) == split.name(index)
     np.testing.assert_array_equal(shards.split("val").read(5, 9), folder.split("val").read(5, 9))
-    assert list(load_photos(packed, VIEW, role="val").splits) == ["val"]
+    assert list(load_data(packed, kind="photos", view=VIEW, roles=["val"]).splits) == ["val"]
 
 
 def test_webdataset_reads_them(folder, packed):
@@ -82,7 +83,7 @@ def test_shards_on_a_server_are_read_by_ranges(folder, packed, server):
             handler.answer(content)
 
     server.respond = respond
-    val = load_photos(f"{server.url}/data/", VIEW, role="val").split("val")
+    val = load_data(f"{server.url}/data/", kind="photos", view=VIEW, roles=["val"]).split("val")
     assert val.digest == folder.split("val").digest
     for index in (0, 150, 3, 77):
         assert val.file(index) == folder.split("val").file(index)
@@ -133,14 +134,14 @@ def test_damage_is_told_and_nothing_is_overwritten(folder, packed, tmp_path):
         damaged = copied(f"index{number}")
         (damaged / INDEX_NAME).write_bytes(content)
         with pytest.raises(DataError, match=r"index of .* is damaged"):
-            load_photos(damaged, VIEW)
+            load_data(damaged, kind="photos", view=VIEW)
     lost = copied("lost")
     (lost / "val-000001.tar").unlink()
     with pytest.raises(DataError, match=r"lacks the shard 'val-000001\.tar'"):
-        load_photos(lost, VIEW)
+        load_data(lost, kind="photos", view=VIEW)
     short = copied("short")
     (short / "val-000001.tar").write_bytes((packed / "val-000001.tar").read_bytes()[:5000])
-    val = load_photos(short, VIEW).split("val")
+    val = load_data(short, kind="photos", view=VIEW).split("val")
     with pytest.raises(DataError, match=r"val-000001\.tar is cut short"):
         val.subset(np.arange(200)).read(0, 200)
     with pytest.raises(DataError, match="is not the shard that the index was written for"):
@@ -208,8 +209,8 @@ def with_first(value):
 )
 def test_an_index_that_makes_no_sense_is_refused(packed, tmp_path, changes):
     with pytest.raises(DataError, match=r"index of .* is damaged|is of format 2"):
-        load_photos(rewritten(packed, tmp_path / "changed", **changes), VIEW)
-    load_photos(rewritten(packed, tmp_path / "same"), VIEW)
+        load_data(rewritten(packed, tmp_path / "changed", **changes), kind="photos", view=VIEW)
+    load_data(rewritten(packed, tmp_path / "same"), kind="photos", view=VIEW)
 
 
 def test_an_interrupted_packing_leaves_no_data_set(folder, tmp_path):
@@ -228,5 +229,5 @@ def test_an_interrupted_packing_leaves_no_data_set(folder, tmp_path):
     assert not list(tmp_path.glob("*.partial"))
     (tmp_path / "val-000099.tar").touch()  # of a try with smaller shards
     pack_shards(folder, tmp_path, shard_bytes=8 << 20)
-    assert load_photos(tmp_path, VIEW).split("val").digest == folder.split("val").digest
+    assert load_data(tmp_path, kind="photos", view=VIEW).split("val").digest == folder.split("val").digest
     assert len(list(tmp_path.iterdir())) == 7

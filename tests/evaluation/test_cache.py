@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reslab.data import load_data
 from reslab.data.normalization import Normalization
-from reslab.data.photos import load_photos
 from reslab.data.preprocessing import Preprocessing
 from reslab.evaluation.cache import cached_scores, scores_key
 from reslab.evaluation.protocols import Dense, OneCrop, Shifted, TenCrop
@@ -121,6 +121,8 @@ def test_a_photo_that_was_changed_in_place_is_another_one(tmp_path):
     for color in (10, 20):
         Image.new("RGB", (8, 8), (color, 0, 0)).save(path)
         os.utime(path, (color, color))
-        split = load_photos(path.parents[1], Preprocessing(height=8, width=8, channels=3, resize=8)).split("train")
+        split = load_data(
+            path.parents[1], kind="photos", view=Preprocessing(height=8, width=8, channels=3, resize=8)
+        ).split("train")
         keys.append(scores_key(spec, "a", split, Normalization.imagenet(), OneCrop(), "cpu"))
     assert keys[0] != keys[1]

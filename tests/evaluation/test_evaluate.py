@@ -88,7 +88,7 @@ def test_the_akamaster_net_errs_as_an_independent_program_found(shared, tmp_path
             member for member in archive if member.name.lstrip("./").startswith("test/") and member.name[-5] == "7"
         )
         archive.extractall(folder, members=members, filter="data")
-    data = load_data(folder, role="test")
+    data = load_data(folder, roles=["test"])
     model = create_model("resnet20", shortcut_padding="split")
     load_weights(model, shared / "weights" / "akamaster-resnet20-12fca82f.th")
     normalization = Normalization.per_channel((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 3)

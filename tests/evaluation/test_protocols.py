@@ -11,9 +11,8 @@ from PIL import Image
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from reslab.data import Split
+from reslab.data import Split, load_data
 from reslab.data.normalization import Normalization
-from reslab.data.photos import load_photos
 from reslab.data.preprocessing import Preprocessing
 from reslab.errors import DataError
 from reslab.evaluation import evaluate
@@ -47,7 +46,7 @@ def photo_folder(shared, tmp_path_factory):
 
 @pytest.fixture
 def photos(photo_folder):
-    split = load_photos(photo_folder, PHOTO).split("val")
+    split = load_data(photo_folder, kind="photos", view=PHOTO).split("val")
     return split.with_labels(split.labels % 7)
 
 
@@ -275,7 +274,7 @@ def test_at_another_size_a_mean_per_pixel_is_its_mean_over_pixels(tiny_data):
 def test_a_very_long_image_has_ten_crops_and_no_dense_score(tmp_path, net):
     (tmp_path / "long").mkdir()
     Image.new("RGB", (60_000, 2), (200, 100, 50)).save(tmp_path / "long" / "thin.png")
-    split = load_photos(tmp_path, PHOTO).split("train")
+    split = load_data(tmp_path, kind="photos", view=PHOTO).split("train")
     (views,) = TenCrop(resize=73, crop=64).views(split.image(0))
     assert views.shape == (10, 64, 64, 3)
     assert (views == np.array([200, 100, 50])).all()
@@ -286,7 +285,7 @@ def test_a_very_long_image_has_ten_crops_and_no_dense_score(tmp_path, net):
 def test_a_damaged_photo_is_named_and_the_network_left_as_it_was(tmp_path, net):
     (tmp_path / "class").mkdir()
     (tmp_path / "class" / "broken.jpg").write_text("hello")
-    split = load_photos(tmp_path, PHOTO).split("train")
+    split = load_data(tmp_path, kind="photos", view=PHOTO).split("train")
     net.train()
     with pytest.raises(DataError, match=r"broken\.jpg"):
         predict_split(net, split, IMAGENET, OneCrop(PHOTO))

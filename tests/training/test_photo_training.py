@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from reslab import train
+from reslab.data import load_data
 from reslab.data.normalization import Normalization
-from reslab.data.photos import load_photos
+from reslab.data.packing import pack_shards
 from reslab.data.preprocessing import Preprocessing
-from reslab.data.shards import pack_shards
 from reslab.errors import DataError, RecipeError
 from reslab.evaluation import evaluate
 from reslab.evaluation.trained import load_trained
@@ -83,7 +83,7 @@ def test_the_card_says_how_photos_are_seen_and_the_errors_are_those_of_evaluate(
     view = Preprocessing(**card["preprocessing"])
     assert (view.height, view.resize, view.interpolation) == (32, 36, "bilinear")
     trained = load_trained(tmp_path / "run")
-    val = load_photos(some_photos, view).split("val")
+    val = load_data(some_photos, kind="photos", view=view).split("val")
     assert evaluate(trained.model, val, trained.normalization).top1_error == done.result["val_error"]
     # The weights are the average, not the last iteration's.
     last = torch.load(sorted((tmp_path / "run" / "checkpoints").glob("iteration-*"))[-1], weights_only=True)
@@ -95,7 +95,9 @@ def test_the_mean_of_every_pixel_is_that_of_the_central_crops_and_is_measured_on
     recipe = small("imagenet-paper")
     train(SMALL, some_photos, recipe=recipe, run_dir=tmp_path / "run", stop_after="2")
     view = Preprocessing(height=32, width=32, channels=3, resize=36)
-    expected = load_photos(some_photos, view).split("train").read(0, 12).astype(float).mean(axis=0) / 255
+    expected = (
+        load_data(some_photos, kind="photos", view=view).split("train").read(0, 12).astype(float).mean(axis=0) / 255
+    )
     measured = load_file(tmp_path / "run" / "normalization.safetensors")["mean"]
     np.testing.assert_allclose(measured, expected, atol=1e-6)
 
@@ -111,7 +113,7 @@ def test_what_does_not_fit_together_gets_a_sentence(some_photos, digits, tmp_pat
         train(SMALL, digits, recipe="imagenet-90", run_dir=tmp_path / "run")
     with pytest.raises(RecipeError, match="the recipe is for photos, and cifar10 has small images"):
         train(SMALL, "cifar10", recipe="imagenet-90", run_dir=tmp_path / "run")
-    loaded = load_photos(some_photos, Preprocessing(height=32, width=32, channels=3, resize=36))
+    loaded = load_data(some_photos, kind="photos", view=Preprocessing(height=32, width=32, channels=3, resize=36))
     with pytest.raises(RecipeError, match="photos need a recipe with"):
         train(SMALL, loaded, recipe="cifar-paper", run_dir=tmp_path / "run")
     with pytest.raises(DataError, match="use a recipe for photos, as in --recipe imagenet-90"):
@@ -169,7 +171,9 @@ def test_a_run_can_be_stopped_while_the_mean_is_measured(some_photos, tmp_path):
 @pytest.fixture(scope="module")
 def shards(photos: Path, made_once) -> Path:
     view = Preprocessing(height=64, width=64, channels=3, resize=72)
-    return made_once("shards", lambda folder: pack_shards(load_photos(photos, view), folder, shard_bytes=8 << 20))
+    return made_once(
+        "shards", lambda folder: pack_shards(load_data(photos, kind="photos", view=view), folder, shard_bytes=8 << 20)
+    )
 
 
 def command(folder: Path, run_dir: Path, recipe: str, workers: int) -> list[str]:

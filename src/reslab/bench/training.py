@@ -228,7 +228,7 @@ def training_images(task: TrainingTask) -> ImageData:
     if task.photos:
         assert task.input_size is not None
         return _cropped_photos(class_folders(Path(task.data)), task.input_size)
-    return load_data(task.data, role="train")
+    return load_data(task.data, kind="small", roles=["train"])
 
 
 def class_folders(folder: Path) -> Path:

@@ -97,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _list(arguments: Sequence[str]) -> int:
     asked = parse(ListArguments, arguments, "data list", "Named data sets, and where they are found on this machine.")
-    from reslab.data.places import describe_places
+    from reslab.data.catalogue import describe_places
 
     places = describe_places(asked.data_dir)
     if asked.json:
@@ -177,13 +177,12 @@ def _stats(arguments: Sequence[str]) -> int:
     asked = parse(StatsArguments, arguments, "data stats", description)
     from reslab.data import NAMED_DATA, load_data
     from reslab.data.batches import read_in_parts
+    from reslab.data.loading import DataKind
     from reslab.data.normalization import Normalization
-    from reslab.data.photos import load_photos
 
-    if asked.data in NAMED_DATA:
-        split: Any = load_data(asked.data, data_dir=asked.data_dir, progress=True).split("train")
-    else:
-        split = load_photos(asked.data, _view(asked), role="train").split("train")
+    kind: DataKind = "auto" if asked.data in NAMED_DATA else "photos"
+    data = load_data(asked.data, data_dir=asked.data_dir, roles=["train"], kind=kind, view=_view(asked), progress=True)
+    split: Any = data.split("train")
     per_channel = Normalization.measure(read_in_parts(split), "per-channel")
     values: dict[str, Any] = {
         "num_images": len(split),
@@ -227,15 +226,15 @@ def _pack(arguments: Sequence[str]) -> int:
 
 Training from shards visits the same photos in the same order as from the folder, and comes to the same weights."""
     asked = parse(PackArguments, arguments, "data pack", description)
-    from reslab.data.photos import load_photos
+    from reslab.data import load_data
+    from reslab.data.packing import pack_shards
     from reslab.data.preprocessing import Preprocessing
-    from reslab.data.shards import pack_shards
     from reslab.environment import parse_size
 
     if Path(asked.out).resolve().is_relative_to(Path(asked.data).resolve()):
         raise DataError(f"{asked.out} lies in {asked.data} itself, and would be read with it; choose another folder.")
     shard_bytes = parse_size(asked.shard_size)
-    data = load_photos(asked.data, Preprocessing(height=224, width=224, channels=3, resize=256))
+    data = load_data(asked.data, kind="photos", view=Preprocessing(height=224, width=224, channels=3, resize=256))
     with progress_bar() as bar:
         task = bar.add_task("Packing", total=sum(len(split) for split in data.splits.values()))
         report = pack_shards(data, asked.out, shard_bytes=shard_bytes, advance=lambda done: bar.advance(task, done))

@@ -286,16 +286,16 @@ def _exported(asked: Arguments, name: str) -> int:
     if asked.data is None:
         raise DataError("on which images? Give --data.")
 
-    from reslab.data import load_data
+    from reslab.data import available_roles, load_data
     from reslab.deploy.gate import evaluate_deployed
     from reslab.deploy.runtime import load_deployed
     from reslab.files.hashing import file_digest
 
     role = asked.split or "test"
     with load_deployed(name, asked.engine) as deployed:
-        data = load_data(asked.data, data_dir=asked.data_dir, role=role, progress=True)
-        if asked.split is None and "test" not in data.splits and "val" in data.splits:
+        if asked.split is None and "test" not in available_roles(asked.data, asked.data_dir):
             role = "val"
+        data = load_data(asked.data, kind="small", data_dir=asked.data_dir, roles=[role], progress=True)
         if deployed.preprocessing.channels == 3:
             data = data.as_rgb()
         deployed.check(data)

@@ -168,20 +168,23 @@ def _load_data(
     spec: str, asked: MemberArguments, view: "Preprocessing | None", held_out: int
 ) -> "tuple[ImageData | PhotoData, Role]":
     """The data set, and which of its splits is meant."""
-    from reslab.data import load_data
-    from reslab.data.photos import load_photos
+    from reslab.data import available_roles, load_data
 
     wanted = asked.split
     if wanted is None and spec and Path(spec, "val").is_dir() and not Path(spec, "test").is_dir():
         wanted = "val"
     # Held-out images are train's, so that train is needed for them.
     only = wanted or "test"
-    role = None if asked.all_splits or (held_out and only != "test") else only
-    data: ImageData | PhotoData
-    if view is None:
-        data = load_data(spec, data_dir=asked.data_dir, role=role, progress=True)
-    else:
-        data = load_photos(spec, view, role=role)
+    available = available_roles(spec, asked.data_dir)
+    role = None if asked.all_splits or only not in available or (held_out and only != "test") else only
+    data = load_data(
+        spec,
+        data_dir=asked.data_dir,
+        roles=[role] if role else None,
+        kind="small" if view is None else "photos",
+        view=view,
+        progress=True,
+    )
     if role is None or (wanted is None and "test" not in data.splits):
         data = data.hold_out(held_out)
     if wanted is None:

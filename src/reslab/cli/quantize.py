@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     from reslab.data import load_data
     from reslab.deploy.int8 import INT8_SUFFIXES, quantize
 
-    data = load_data(spec, data_dir=asked.data_dir, progress=True)
+    data = load_data(spec, kind="small", data_dir=asked.data_dir, progress=True)
     if run and "val" not in data.splits:
         data = data.hold_out(run.record["recipe"]["data"]["val_images"])
     defaults = {"num_classes": data.num_classes, "in_channels": data.image_shape[2]}

@@ -2,6 +2,7 @@
 
 import tarfile
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from reslab.data.dataset import ImageData, Role, Split
-from reslab.data.locations import download_folder, find_first
+from reslab.data.search_path import download_folder, find_first
 from reslab.errors import DataError
 from reslab.files.download import Resource, fetch
 from reslab.files.unpickle import load_plain_pickle
@@ -71,13 +72,16 @@ _CIFARS = {
 }
 
 
-def load_cifar(name: str, data_dir: Path | None, progress: bool) -> ImageData:
+def load_cifar(
+    name: str, data_dir: Path | None, progress: bool, roles: Collection[Role] = ("train", "test")
+) -> ImageData:
     """CIFAR-10 or CIFAR-100, from an official folder or archive in the usual places, or downloaded.
 
     Args:
         name: `cifar10` or `cifar100`.
         data_dir: where to look first, and where to download to.
         progress: whether a download shows a progress bar.
+        roles: whose files are read.
 
     Raises:
         DataError: a file is missing or damaged, or the archive cannot be downloaded.
@@ -87,12 +91,12 @@ def load_cifar(name: str, data_dir: Path | None, progress: bool) -> ImageData:
     if found is None:
         found = fetch(cifar.python, download_folder(data_dir), progress=progress)
     form = "binary" if found.name in (cifar.folders["binary"], cifar.archives["binary"]) else "python"
-    wanted = [*cifar.parts[form]["train"], *cifar.parts[form]["test"], cifar.names_file[form]]
+    wanted = [*(part for role in roles for part in cifar.parts[form][role]), cifar.names_file[form]]
     files = _read_folder(found, wanted) if found.is_dir() else _read_archive(found, cifar.folders[form], wanted)
 
     classes = _class_names(cifar, form, files, found)
     splits: dict[Role, Split] = {}
-    for role in ("train", "test"):
+    for role in roles:
         num_images = cifar.num_images if role == "train" else 10_000
         read = _read_python if form == "python" else _read_binary
         pieces = [read(cifar, files[part], num_images, f"{found}: {part}") for part in cifar.parts[form][role]]

@@ -3,13 +3,14 @@
 import gzip
 import struct
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reslab.data.dataset import ImageData, Role, Split
-from reslab.data.locations import download_folder, find_first
+from reslab.data.search_path import download_folder, find_first
 from reslab.errors import DataError
 from reslab.files.download import Resource, fetch
 
@@ -40,14 +41,21 @@ _RESOURCES = {
 _PARTS: tuple[tuple[Role, str, int], ...] = (("train", "train", 60_000), ("test", "t10k", 10_000))
 
 
-def load_fashion_mnist(data_dir: Path | None, progress: bool) -> ImageData:
+def load_fashion_mnist(data_dir: Path | None, progress: bool, roles: Collection[Role] = ("train", "test")) -> ImageData:
     """Fashion-MNIST from a folder `fashion-mnist` of the usual places, or downloaded.
+
+    Args:
+        data_dir: where to look first, and where to download to.
+        progress: whether a download shows a progress bar.
+        roles: whose files are read.
 
     Raises:
         DataError: a file is damaged, or cannot be downloaded.
     """
     splits: dict[Role, Split] = {}
     for role, prefix, num_images in _PARTS:
+        if role not in roles:
+            continue
         images = read_idx(_locate(f"{prefix}-images-idx3-ubyte", data_dir, progress), (num_images, 28, 28))
         labels_path = _locate(f"{prefix}-labels-idx1-ubyte", data_dir, progress)
         labels = read_idx(labels_path, (num_images,))

@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -12,7 +12,7 @@ import numpy as np
 from reslab.data.dataset import Labels, Role
 from reslab.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "Listing", "is_image_name", "list_folder"]
+__all__ = ["IMAGE_SUFFIXES", "Listing", "is_image_name", "list_folder", "role_folders"]
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
@@ -37,7 +37,12 @@ class Listing:
         return np.repeat(np.arange(len(counts)), counts).astype(np.int64)
 
 
-def list_folder(folder: Path, only: Role | None = None) -> Listing:
+def role_folders(folder: Path) -> dict[Role, Path]:
+    """The folders of the roles, in their order; the folder itself as train where there are none."""
+    return {role: folder / role for role in get_args(Role) if (folder / role).is_dir()} or {"train": folder}
+
+
+def list_folder(folder: Path, roles: Collection[Role] | None = None) -> Listing:
     """Lists a folder of class folders, or one with train/ and, where they exist, val/ and test/ that hold them.
 
     Classes are the folders' names in sorted order, and files stand as in torchvision's ImageFolder; links to folders
@@ -45,24 +50,29 @@ def list_folder(folder: Path, only: Role | None = None) -> Listing:
 
     Args:
         folder: to be listed.
-        only: leave out all other roles, if this one exists.
+        roles: that are wanted; all by default. The others are not looked at, but that classes are compared with
+            those of train.
 
     Raises:
-        DataError: a class is empty, or the splits have different classes; the message names the file or folder.
+        DataError: no such role, a class is empty, or the splits have different classes; the message names the file or
+            folder.
     """
-    roles: dict[Role, Path] = {role: folder / role for role in get_args(Role) if (folder / role).is_dir()}
-    if roles and (others := sorted(set(_subfolders(folder)) - set(roles))):
+    name = folder.resolve().name
+    folders = role_folders(folder)
+    if folder not in folders.values() and (others := sorted(set(_subfolders(folder)) - set(folders))):
         raise DataError(
-            f"{folder} has both {'/, '.join(roles)}/ and other folders ({others[0]}/); keep one or the other."
+            f"{folder} has both {'/, '.join(folders)}/ and other folders ({others[0]}/); keep one or the other."
         )
-    listings = {role: _list_classes(path) for role, path in (roles or {"train": folder}).items()}
-    first_role, first = next(iter(listings.items()))
+    wanted = {role: path for role, path in folders.items() if roles is None or role in roles}
+    if not wanted:
+        raise DataError(f"{name} has no {' or '.join(roles or ())} images; it has {' and '.join(folders)}.")
+    listings = {role: _list_classes(path) for role, path in wanted.items()}
+    reference_role = next(iter(folders)) if "train" in folders else next(iter(wanted))
+    reference = listings[reference_role] if reference_role in listings else _class_names(folders[reference_role])
     for role, listing in listings.items():
-        _check_same_classes(folder / first_role, tuple(first), folder / role, tuple(listing))
-    if only in listings:
-        listings = {only: listings[only]}
+        _check_same_classes(folders[reference_role], tuple(reference), folders[role], tuple(listing))
     files = {role: tuple(listing.values()) for role, listing in listings.items()}
-    return Listing(folder.resolve().name, tuple(first), files)
+    return Listing(name, tuple(reference), files)
 
 
 def _subfolders(folder: Path) -> list[str]:

@@ -15,14 +15,13 @@ from PIL import Image
 
 from reslab.data.dataset import DataSet, Images, Labels, Role
 from reslab.data.decoding import decode_image
-from reslab.data.listing import list_folder
-from reslab.data.locations import find_first
+from reslab.data.listing import Listing
 from reslab.data.preprocessing import Preprocessing
 from reslab.environment import available_cores
 from reslab.errors import DataError
 from reslab.files.hashing import hash_arrays
 
-__all__ = ["Files", "FolderFiles", "Paths", "PhotoData", "PhotoSplit", "load_photos"]
+__all__ = ["Files", "FolderFiles", "Paths", "PhotoData", "PhotoSplit", "list_photos"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,39 +195,20 @@ class PhotoSplit:
 class PhotoData(DataSet[PhotoSplit]):
     """A data set of image files; its arguments are those of `DataSet`."""
 
+    def seen_by(self, preprocessing: Preprocessing) -> "PhotoData":
+        """The same photos, seen in another way when a network is tested."""
+        splits = {role: replace(split, preprocessing=preprocessing) for role, split in self.splits.items()}
+        return PhotoData(self.name, self.classes, splits, self.note)
 
-def load_photos(
-    folder: str | Path, preprocessing: Preprocessing, *, role: Role | None = None, data_dir: Path | None = None
-) -> PhotoData:
-    """Lists a folder of class folders, or what `reslab data pack` made of one; no image is opened.
+
+def list_photos(folder: Path, listing: Listing, preprocessing: Preprocessing) -> PhotoData:
+    """The photos of a listed folder; none is opened.
 
     Args:
-        folder: with class folders, with train/ and, where they exist, val/ and test/ that hold them, or with shards;
-            of shards also their address on a server. `imagenet` is a folder of that name among the places of named data
-            sets.
+        folder: that was listed.
+        listing: of its files.
         preprocessing: how the images are seen when a network is tested.
-        role: leave out the images of all other roles.
-        data_dir: where `imagenet` is looked for first.
-
-    Raises:
-        DataError: there is no such folder, a class is empty, or the splits have different classes.
     """
-    from reslab.data.shards import INDEX_NAME, is_url, load_shards
-
-    if folder == "imagenet" and not os.path.isdir(folder):
-        found = find_first(data_dir, ("imagenet",))
-        if found is None:
-            raise DataError(
-                "there is no folder imagenet in --data-dir or $RESLAB_DATA; ImageNet cannot be downloaded without an "
-                "account: get it from image-net.org, and put its class folders into imagenet/train and imagenet/val."
-            )
-        folder = found
-    if is_url(folder) or os.path.isfile(os.path.join(folder, INDEX_NAME)):
-        return load_shards(folder, preprocessing, role=role)
-    folder = Path(folder)
-    if not os.path.isdir(folder):
-        raise DataError(f"no photos at {str(folder)!r}: it is not the path of a folder.")
-    listing = list_folder(folder, role)
     prefix = len(os.path.join(folder, ""))  # os.path.relpath would take a quarter of a minute for ImageNet
     splits: dict[Role, PhotoSplit] = {}
     for name, classes in listing.files.items():

@@ -1,16 +1,16 @@
 """Photos in tar files: fewer and larger ones, for data that are too many for a file system, or on a server.
 
+`packing` writes them.
+
 The shards are WebDataset's: of every photo `000000012.jpg` and `000000012.cls`, which holds the number of its class;
 any reader of that format can stream them. Beside them lies `index.safetensors`, which says where in which shard each
 photo begins. By it photos are read in any order, by one short read each, so that training from shards visits the same
 photos in the same order as from the folder that was packed, and comes to bitwise the same weights.
 """
 
-import io
 import json
 import os
-import tarfile
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -19,20 +19,18 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from reslab.data.dataset import Role
 from reslab.data.photos import Paths, PhotoData, PhotoSplit
 from reslab.data.preprocessing import Preprocessing
 from reslab.errors import DataError
-from reslab.files.atomic import atomic_path, write_bytes
 from reslab.files.hashing import file_digest
 
-__all__ = ["INDEX_NAME", "PackReport", "is_url", "load_shards", "pack_shards"]
+__all__ = ["INDEX_FORMAT", "INDEX_NAME", "is_url", "load_shards", "shard_roles"]
 
 INDEX_NAME = "index.safetensors"
-_FORMAT = 1
-_STARTED = ".packing"  # there while a folder is being filled
+INDEX_FORMAT = 1
 _ATTEMPTS = 4
 _TIMEOUT_SECONDS = 30.0
 _MOST_CONNECTIONS = 16  # of a process, whose threads read at once
@@ -40,93 +38,15 @@ _LARGEST_INDEX = 4 << 30
 _LARGEST_FILE = 1 << 32
 
 
-@dataclass(frozen=True, kw_only=True)
-class PackReport:
-    """What `pack_shards` wrote.
-
-    Args:
-        shards: names of the tar files.
-        num_images: of each role.
-        num_bytes: of all shards.
-    """
-
-    shards: tuple[str, ...]
-    num_images: dict[Role, int]
-    num_bytes: int
-
-
-def pack_shards(
-    data: PhotoData, out: Path, *, shard_bytes: int = 256 << 20, advance: Callable[[int], object] | None = None
-) -> PackReport:
-    """Writes photos, as they are, into tar files and their index.
-
-    The photos of a role are written in the order that `np.random.default_rng(0)` gives them, so that readers who
-    stream see the classes mixed. The index is written last: without it nothing is taken for a packed data set.
-
-    Args:
-        data: that is packed.
-        out: a folder; new, empty, or with shards of an earlier try that did not come to its end.
-        shard_bytes: after which a shard is closed.
-        advance: told of the number of photos done after each.
-
-    Raises:
-        DataError: the folder has a packed data set already, or a photo cannot be read.
-    """
-    if (out / INDEX_NAME).exists():
-        raise DataError(f"{out} has a packed data set already; choose another folder.")
-    if shard_bytes < 1:
-        raise DataError(f"a shard must have at least one byte, not {shard_bytes}.")
-    _start(out)
-    tensors: dict[str, NDArray[Any]] = {}
-    shards: list[str] = []
-    total = 0
-    for role, split in data.splits.items():
-        order = np.random.default_rng(0).permutation(len(split))
-        shard, starts, sizes = (np.zeros(len(split), np.int64) for _ in range(3))
-        done = first = 0
-        while done < len(order):
-            name = f"{role}-{len(shards) - first:06d}.tar" if done else f"{role}-000000.tar"
-            first = first if done else len(shards)
-            with atomic_path(out / name) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-                while done < len(order) and (tar.offset == 0 or tar.offset < shard_bytes):
-                    index = int(order[done])
-                    content = split.file(index)
-                    suffix = _suffix(split.name(index))
-                    starts[index] = _add(tar, f"{done:09d}.{suffix}", content)
-                    _add(tar, f"{done:09d}.cls", str(split.labels[index]).encode())
-                    shard[index], sizes[index] = len(shards), len(content)
-                    done += 1
-                    if advance:
-                        advance(1)
-            total += (out / name).stat().st_size
-            shards.append(name)
-        names = Paths.of(split.name(index) for index in range(len(split)))
-        parts: dict[str, NDArray[Any]] = {"text": names.text, "ends": names.ends, "labels": split.labels}
-        parts |= {"shard": shard, "start": starts, "size": sizes}
-        tensors.update({f"{role}.{key}": value for key, value in parts.items()})
-    about = {
-        "format": _FORMAT,
-        "name": data.name,
-        "note": data.note,
-        "classes": data.classes,
-        "roles": list(data.splits),
-        "shards": {name: file_digest(out / name) for name in shards},
-    }
-    write_bytes(out / INDEX_NAME, save(tensors, {"reslab": json.dumps(about)}))
-    (out / _STARTED).unlink()
-    num_images = {role: len(split) for role, split in data.splits.items()}
-    return PackReport(shards=tuple(shards), num_images=num_images, num_bytes=total)
-
-
 def load_shards(
-    place: str | Path, preprocessing: Preprocessing, *, role: Role | None = None, verify: bool = False
+    place: str | Path, preprocessing: Preprocessing, *, roles: Collection[Role] | None = None, verify: bool = False
 ) -> PhotoData:
     """Photos that `pack_shards` wrote; only the index is read.
 
     Args:
         place: the folder, or its address on a server that understands ranges (nearly all do).
         preprocessing: how the images are seen when a network is tested.
-        role: leave out the images of all other roles.
+        roles: that are wanted; all by default.
         verify: of a folder, compare the shards' checksums, which reads them whole.
 
     Raises:
@@ -134,16 +54,13 @@ def load_shards(
     """
     content = _read_index(place)
     try:
-        tensors = load(content)
-        length = int.from_bytes(content[:8], "little")
-        about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["reslab"])
-        _check_about(about)
-        if about["format"] != _FORMAT:
-            raise DataError(f"the index of {place} is of format {about['format']}; this version reads {_FORMAT}.")
-        roles: list[Role] = [role] if role and role in about["roles"] else about["roles"]
+        about, tensors = _read_about(place, content), load(content)
+        wanted: list[Role] = [role for role in about["roles"] if roles is None or role in roles]
+        if not wanted:
+            raise DataError(f"{place} has no {' or '.join(roles or ())} images; it has {' and '.join(about['roles'])}.")
         shards = tuple(about["shards"])
         splits: dict[Role, PhotoSplit] = {}
-        for name in roles:
+        for name in wanted:
             parts = {key: tensors[f"{name}.{key}"] for key in ("text", "ends", "labels", "shard", "start", "size")}
             _check_parts(parts, len(shards), len(about["classes"]))
             files = ShardFiles(
@@ -158,6 +75,15 @@ def load_shards(
     if not is_url(place):
         _check_shards(Path(place), about["shards"], verify)
     return data
+
+
+def shard_roles(place: str | Path) -> tuple[Role, ...]:
+    """The roles that shards have photos for.
+
+    Raises:
+        DataError: no index there, or a damaged one.
+    """
+    return tuple(_read_about(place, _read_index(place))["roles"])
 
 
 def is_url(place: str | Path) -> bool:
@@ -237,32 +163,6 @@ class ShardFiles:
         return _get(pool, self._where(number), {"Range": f"bytes={start}-{start + size - 1}"}, 206, size)
 
 
-def _start(out: Path) -> None:
-    """Makes the folder, or takes away what an earlier try has left there; anything else is somebody's."""
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is not a folder.")
-    if out.exists() and any(out.iterdir()) and not (out / _STARTED).exists():
-        raise DataError(f"{out} is not empty; choose another folder.")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / _STARTED).touch()
-    for path in out.glob("*-*.tar"):
-        path.unlink()
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
-    """Adds a file with no owner or time, so that the same photos give the same bytes; where its content begins."""
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
-    padded = -(-len(content) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-    return tar.offset - padded
-
-
-def _suffix(name: str) -> str:
-    suffix = os.path.splitext(name)[1].lower().lstrip(".")
-    return {"jpeg": "jpg"}.get(suffix, suffix)
-
-
 def _read_index(place: str | Path) -> bytes:
     if is_url(place):
         return _get(_connections(), _beside(str(place), INDEX_NAME), {}, 200, _LARGEST_INDEX)
@@ -270,6 +170,19 @@ def _read_index(place: str | Path) -> bytes:
         return (Path(place) / INDEX_NAME).read_bytes()
     except OSError as error:
         raise DataError(f"cannot read the index of {place}: {error.strerror}.") from None
+
+
+def _read_about(place: str | Path, content: bytes) -> dict[str, Any]:
+    """What an index says in words."""
+    try:
+        length = int.from_bytes(content[:8], "little")
+        about: dict[str, Any] = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["reslab"])
+        _check_about(about)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"the index of {place} is damaged: {str(error).rstrip('.')}.") from None
+    if about["format"] != INDEX_FORMAT:
+        raise DataError(f"the index of {place} is of format {about['format']}; this version reads {INDEX_FORMAT}.")
+    return about
 
 
 def _beside(address: str, name: str) -> str:

@@ -17,8 +17,8 @@ from reslab.data.photos import FolderFiles, PhotoSplit
 from reslab.evaluation.protocols import EvaluationProtocol
 from reslab.evaluation.scoring import Scores
 from reslab.files.atomic import atomic_path
+from reslab.files.cache import cache_folder
 from reslab.files.hashing import file_digest, hash_arrays, hash_json
-from reslab.files.locations import cache_folder
 from reslab.models.spec import NetSpec
 
 __all__ = ["cached_scores", "scores_key"]

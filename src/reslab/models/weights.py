@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from reslab.errors import DataError, WeightsError
 from reslab.files.atomic import atomic_path, write_json
+from reslab.files.cache import cache_folder
 from reslab.files.download import Resource, fetch
 from reslab.files.hashing import file_digest
-from reslab.files.locations import cache_folder
 from reslab.files.records import read_record
 from reslab.files.torch_file import DamagedFileError, load_torch_file
 from reslab.models.caffe import CAFFE_SUFFIX, read_caffemodel

@@ -3,20 +3,20 @@
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from reslab.data import NAMED_DATA, ImageData, absolute_spec, load_data
+from reslab.data import AnyData, ImageData, PhotoData, Role, absolute_spec, load_data
 from reslab.data.batches import TrainingBatches, read_in_parts
 from reslab.data.dataset import Samples, Split
 from reslab.data.normalization import Normalization
 from reslab.data.photo_batches import PhotoBatches
 from reslab.data.photo_transforms import PhotoTransform
-from reslab.data.photos import PhotoData, PhotoSplit, load_photos
+from reslab.data.photos import PhotoSplit
 from reslab.data.preprocessing import Preprocessing
 from reslab.environment import available_cores
 from reslab.errors import CheckpointError, RecipeError
@@ -26,8 +26,6 @@ from reslab.runs import Run
 from reslab.training.recipe import DataRecipe, Recipe
 
 __all__ = ["AnyData", "Batches", "data_spec", "load_inputs", "make_batches", "measured_normalization"]
-
-AnyData: TypeAlias = ImageData | PhotoData
 
 
 class Batches(Protocol):
@@ -40,22 +38,36 @@ class Batches(Protocol):
         """Ends the processes that prepare batches, where there are any."""
 
 
-def load_inputs(data: str | Path | AnyData, recipe: DataRecipe, data_dir: Path | None, progress: bool) -> AnyData:
+def load_inputs(
+    data: str | Path | AnyData, recipe: DataRecipe, data_dir: Path | None, progress: bool, test_curve: bool = False
+) -> AnyData:
     """The data that a recipe trains on, small images in memory or photos in their files.
+
+    Test images are looked at only where they are asked for: a damaged one stops no training, and another one changes
+    none.
 
     Raises:
         RecipeError: a recipe for photos got small images.
         DataError: there is no such data, or it is damaged.
     """
-    if recipe.images == "small":
-        if isinstance(data, PhotoData):
-            raise RecipeError('photos need a recipe with data.images = "photos", such as imagenet-90.')
-        images: AnyData = data if isinstance(data, ImageData) else load_data(data, data_dir=data_dir, progress=progress)
-    elif isinstance(data, ImageData) or str(data) in NAMED_DATA:
-        name = data.name if isinstance(data, ImageData) else data
-        raise RecipeError(f"the recipe is for photos, and {name} has small images; give a folder, or another recipe.")
-    else:
-        images = data if isinstance(data, PhotoData) else load_photos(data, test_view(recipe), data_dir=data_dir)
+    photos = recipe.images == "photos"
+    if isinstance(data, ImageData) and photos:
+        raise RecipeError(
+            f"the recipe is for photos, and {data.name} has small images; give a folder, or another recipe."
+        )
+    if isinstance(data, PhotoData) and not photos:
+        raise RecipeError('photos need a recipe with data.images = "photos", such as imagenet-90.')
+    if isinstance(data, ImageData | PhotoData):
+        return data.hold_out(recipe.val_images)
+    roles: tuple[Role, ...] = ("train", "val", "test") if test_curve else ("train", "val")
+    images = load_data(
+        data,
+        data_dir=data_dir,
+        roles=roles,
+        kind="photos" if photos else "small",
+        view=test_view(recipe) if photos else None,
+        progress=progress,
+    )
     return images.hold_out(recipe.val_images)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from reslab.files.atomic import atomic_path
-from reslab.files.locations import cache_folder
+from reslab.files.cache import cache_folder
 
 __all__ = ["cxx_compiler", "load_native"]
 

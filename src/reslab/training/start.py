@@ -70,7 +70,7 @@ def train(
             f"{run.folder} holds a run already; resume it with --resume, or choose another --run-dir."
         )
 
-    images = load_inputs(data, recipe.data, data_dir, progress)
+    images = load_inputs(data, recipe.data, data_dir, progress, test_curve)
     _check_val_images(recipe, images)
     spec = _fitting_spec(model, images)
     asked = {

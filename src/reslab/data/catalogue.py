@@ -6,7 +6,7 @@ from typing import Any
 
 from reslab.data.cifar import cifar_names
 from reslab.data.fashion_mnist import file_names
-from reslab.data.locations import find_first
+from reslab.data.search_path import find_first
 
 __all__ = ["describe_places"]
 

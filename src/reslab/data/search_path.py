@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from reslab.files.locations import cache_folder
+from reslab.files.cache import cache_folder
 
 __all__ = ["download_folder", "find_first"]
 

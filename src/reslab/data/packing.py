@@ -1,0 +1,143 @@
+"""Writes photos into tar files with an index beside them, which `shards` reads."""
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from reslab.data.dataset import Role
+from reslab.data.photos import Paths, PhotoData, PhotoSplit
+from reslab.data.shards import INDEX_FORMAT, INDEX_NAME
+from reslab.errors import DataError
+from reslab.files.atomic import atomic_path, write_bytes
+from reslab.files.hashing import file_digest
+
+__all__ = ["PackReport", "pack_shards"]
+
+_STARTED = ".packing"  # there while a folder is being filled
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackReport:
+    """What `pack_shards` wrote.
+
+    Args:
+        shards: names of the tar files.
+        num_images: of each role.
+        num_bytes: of all shards.
+    """
+
+    shards: tuple[str, ...]
+    num_images: dict[Role, int]
+    num_bytes: int
+
+
+def pack_shards(
+    data: PhotoData, out: Path, *, shard_bytes: int = 256 << 20, advance: Callable[[int], object] | None = None
+) -> PackReport:
+    """Writes photos, as they are, into tar files and their index.
+
+    The photos of a role are written in the order that `np.random.default_rng(0)` gives them, so that readers who
+    stream see the classes mixed. The index is written last: without it nothing is taken for a packed data set.
+
+    Args:
+        data: that is packed.
+        out: a folder; new, empty, or with shards of an earlier try that did not come to its end.
+        shard_bytes: after which a shard is closed.
+        advance: told of the number of photos done after each.
+
+    Raises:
+        DataError: the folder has a packed data set already, or a photo cannot be read.
+    """
+    if (out / INDEX_NAME).exists():
+        raise DataError(f"{out} has a packed data set already; choose another folder.")
+    if shard_bytes < 1:
+        raise DataError(f"a shard must have at least one byte, not {shard_bytes}.")
+    _start(out)
+    tensors: dict[str, NDArray[Any]] = {}
+    shards: list[str] = []
+    for role, split in data.splits.items():
+        names, parts = _pack_role(split, role, out, len(shards), shard_bytes, advance or (lambda done: None))
+        shards += names
+        tensors.update({f"{role}.{key}": value for key, value in parts.items()})
+    about = {
+        "format": INDEX_FORMAT,
+        "name": data.name,
+        "note": data.note,
+        "classes": data.classes,
+        "roles": list(data.splits),
+        "shards": {name: file_digest(out / name) for name in shards},
+    }
+    write_bytes(out / INDEX_NAME, save(tensors, {"reslab": json.dumps(about)}))
+    (out / _STARTED).unlink()
+    num_images = {role: len(split) for role, split in data.splits.items()}
+    total = sum((out / name).stat().st_size for name in shards)
+    return PackReport(shards=tuple(shards), num_images=num_images, num_bytes=total)
+
+
+def _pack_role(
+    split: PhotoSplit, role: Role, out: Path, first: int, shard_bytes: int, advance: Callable[[int], object]
+) -> tuple[list[str], dict[str, NDArray[Any]]]:
+    """Writes the shards of a role; their names, and the columns of the index.
+
+    Args:
+        split: its photos.
+        role: by which the shards are called.
+        out: their folder.
+        first: number of the first shard, over all roles.
+        shard_bytes: after which a shard is closed.
+        advance: told of the number of photos done after each.
+    """
+    order = np.random.default_rng(0).permutation(len(split))
+    shard, starts, sizes = (np.zeros(len(split), np.int64) for _ in range(3))
+    written: list[str] = []
+    done = 0
+    while done < len(order):
+        name = f"{role}-{len(written):06d}.tar"
+        with atomic_path(out / name) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+            while done < len(order) and (tar.offset == 0 or tar.offset < shard_bytes):
+                index = int(order[done])
+                content = split.file(index)
+                starts[index] = _add(tar, f"{done:09d}.{_suffix(split.name(index))}", content)
+                _add(tar, f"{done:09d}.cls", str(split.labels[index]).encode())
+                shard[index], sizes[index] = first + len(written), len(content)
+                done += 1
+                advance(1)
+        written.append(name)
+    names = Paths.of(split.name(index) for index in range(len(split)))
+    parts: dict[str, NDArray[Any]] = {"text": names.text, "ends": names.ends, "labels": split.labels}
+    return written, {**parts, "shard": shard, "start": starts, "size": sizes}
+
+
+def _start(out: Path) -> None:
+    """Makes the folder, or takes away what an earlier try has left there; anything else is somebody's."""
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is not a folder.")
+    if out.exists() and any(out.iterdir()) and not (out / _STARTED).exists():
+        raise DataError(f"{out} is not empty; choose another folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _STARTED).touch()
+    for path in out.glob("*-*.tar"):
+        path.unlink()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
+    """Adds a file with no owner or time, so that the same photos give the same bytes; where its content begins."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+    padded = -(-len(content) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    return tar.offset - padded
+
+
+def _suffix(name: str) -> str:
+    suffix = os.path.splitext(name)[1].lower().lstrip(".")
+    return {"jpeg": "jpg"}.get(suffix, suffix)
