@@ -1,37 +1,65 @@
 """The residual-learning laboratory: the ResNet paper's networks, recipes, protocols and figures.
 
 Everything public is imported on first use, so that `import reslab` is quick.
+
+    reslab.train("resnet20", "digits", run_dir="run")
+    network = reslab.load("run")
+    network.evaluate().record["top1_error"]
+    network.predict("7.png").labels
+    network.export("seven.onnx")
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from reslab.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from reslab.data import load_data
+    from reslab import bench
+    from reslab.analysis.complexity import summarize
+    from reslab.api import Network, evaluate_networks, load
+    from reslab.data import available_roles, load_data
+    from reslab.errors import ReslabError
     from reslab.evaluation import evaluate
     from reslab.models import NetSpec, create_model, list_models
     from reslab.models.weights import load_weights
+    from reslab.paper.run import run_experiment
+    from reslab.runs import Run, find_runs
     from reslab.training import train
 
 __version__ = "0.1.0"
-__all__ = ["NetSpec", "create_model", "evaluate", "list_models", "load_data", "load_weights", "train"]
+__all__ = [
+    "NetSpec",
+    "Network",
+    "ReslabError",
+    "Run",
+    "available_roles",
+    "bench",
+    "create_model",
+    "evaluate",
+    "evaluate_networks",
+    "find_runs",
+    "list_models",
+    "load",
+    "load_data",
+    "load_weights",
+    "run_experiment",
+    "summarize",
+    "train",
+]
 
-_HOMES = {
-    "NetSpec": "reslab.models",
-    "create_model": "reslab.models",
-    "evaluate": "reslab.evaluation",
-    "list_models": "reslab.models",
-    "load_data": "reslab.data",
-    "load_weights": "reslab.models.weights",
-    "train": "reslab.training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'reslab' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "bench": "",
+        **dict.fromkeys(("NetSpec", "create_model", "list_models"), "reslab.models"),
+        **dict.fromkeys(("Network", "evaluate_networks", "load"), "reslab.api"),
+        **dict.fromkeys(("available_roles", "load_data"), "reslab.data"),
+        **dict.fromkeys(("Run", "find_runs"), "reslab.runs"),
+        "ReslabError": "reslab.errors",
+        "evaluate": "reslab.evaluation",
+        "load_weights": "reslab.models.weights",
+        "run_experiment": "reslab.paper.run",
+        "summarize": "reslab.analysis.complexity",
+        "train": "reslab.training",
+    },
+)

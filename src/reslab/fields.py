@@ -46,6 +46,7 @@ def knob(
     above: float | None = None,
     below: float | None = None,
     sizes: Sequence[int] = (),
+    choices: Sequence[str] = (),
     **extra: Any,
 ) -> Any:
     """A field of a dataclass, with all that is to be known of it.
@@ -58,9 +59,19 @@ def knob(
         above: number that it must exceed.
         below: number that it must stay under.
         sizes: how many items a tuple may have; any number by default.
+        choices: the texts that it takes, where its type does not list them.
         **extra: what single readers of fields want to know: `metavar`, `positional`, `advanced` (the command line).
     """
-    metadata = {"help": help, "least": least, "most": most, "above": above, "below": below, "sizes": tuple(sizes)}
+    metadata: dict[str, Any] = {
+        "help": help,
+        "least": least,
+        "most": most,
+        "above": above,
+        "below": below,
+        "sizes": tuple(sizes),
+    }
+    if choices:
+        metadata["choices"] = tuple(choices)
     if default.__class__ in (list, dict) or (is_dataclass(default) and not isinstance(default, type)):
         return field(default_factory=lambda: default, metadata={**metadata, **extra})
     return field(default=default, metadata={**metadata, **extra})
@@ -91,6 +102,8 @@ class Knob:
         """The texts that it takes, where they can be listed."""
         if self.type is bool:
             return ("true", "false")
+        if "choices" in self.extra:
+            return tuple(self.extra["choices"])
         return tuple(map(str, get_args(self.type))) if get_origin(self.type) is Literal else ()
 
     @property
@@ -133,7 +146,7 @@ class Leaf:
 
 
 @cache
-def knobs(owner: type) -> tuple[Knob, ...]:
+def knobs(owner: Any) -> tuple[Knob, ...]:
     """The fields of a dataclass, in their order."""
     hints = get_type_hints(owner)
     found = []
@@ -311,8 +324,8 @@ def _default(item: Knob) -> Any:
 
 def _in_words(kind: Any, limits: Mapping[str, Any]) -> str:
     origin = get_origin(kind)
-    if origin is Literal:
-        *others, last = map(str, get_args(kind))
+    if origin is Literal or "choices" in limits:
+        *others, last = map(str, limits.get("choices", get_args(kind)))
         return f"{', '.join(others)} or {last}" if others else last
     if origin is tuple:
         sizes = limits.get("sizes") or ((len(get_args(kind)),) if get_args(kind)[-1] is not ... else ())
@@ -387,6 +400,7 @@ def _admitted(kind: Any, value: Any, limits: Mapping[str, Any], takes: str) -> A
     ):
         return kind.parse(str(value))
     fits = isinstance(value, kind) and (kind is not int or type(value) is int)
+    fits = fits and value in limits.get("choices", (value,))
     if not fits or (isinstance(value, float) and not isfinite(value)) or not _within(value, limits):
         raise ValueError(takes)
     return value

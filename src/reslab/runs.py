@@ -22,7 +22,7 @@ from reslab.errors import CheckpointError
 from reslab.files.atomic import write_json, write_text
 from reslab.files.records import read_record
 
-__all__ = ["Run", "find_runs"]
+__all__ = ["Run", "describe_run", "find_runs"]
 
 _SCHEMA = 1
 
@@ -140,3 +140,31 @@ def find_runs(folder: Path) -> Iterable[Run]:
 def _read(path: Path, schema_version: int | None) -> dict[str, Any]:
     missing = f"there is no {path}: no run was started there, or it is not finished."
     return read_record(path, schema_version=schema_version, error=CheckpointError, if_missing=missing)
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """A run in a row: what it is, how far it is, and its last errors, in %, None where there are none yet.
+
+    Raises:
+        CheckpointError: the run is damaged.
+    """
+    record, rows = run.record, run.rows()
+    last: dict[str, Any] = {}
+    for row in rows:
+        last |= row
+    if run.finished:
+        last |= run.result()
+    try:
+        return {
+            "run": str(run.folder),
+            "model": record["model"],
+            "data": record["data"]["name"],
+            "recipe": record["recipe"]["name"],
+            "seed": record["seed"],
+            "iteration": rows[-1]["iteration"] if rows else 0,
+            "iterations": record["recipe"]["schedule"]["iterations"],
+            "finished": run.finished,
+            **{name: last.get(name) for name in ("train_error", "val_error", "test_error")},
+        }
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{run.record_path} is damaged: it lacks {error}.") from None

@@ -5,7 +5,7 @@ import platform
 
 import pytest
 
-from reslab.analysis.memory import IMPORT_BYTES, estimate_training_memory
+from reslab.analysis.training_memory import IMPORT_BYTES, estimate_training_memory
 from reslab.cli.main import main
 from reslab.models import parse_model
 

@@ -27,7 +27,7 @@ from reslab.deploy import (
     onnx_export,
 )
 from reslab.deploy.engines import quiet_import
-from reslab.deploy.export import TOLERANCE
+from reslab.deploy.export_task import TOLERANCE
 from reslab.models import ResNet, create_model, parse_model
 
 onnxruntime = quiet_import("onnxruntime")  # without its telemetry

@@ -11,7 +11,8 @@ from reslab.data import load_data
 from reslab.data.normalization import Normalization
 from reslab.data.preprocessing import Preprocessing
 from reslab.evaluation.cache import cached_scores, scores_key
-from reslab.evaluation.protocols import Dense, OneCrop, Shifted, TenCrop
+from reslab.evaluation.dense import Dense
+from reslab.evaluation.protocols import OneCrop, Shifted, TenCrop
 from reslab.models.zoo import parse_model
 
 SCORES = np.linspace(0, 1, 12, dtype=np.float32).reshape(4, 3)

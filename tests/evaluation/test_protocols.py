@@ -16,7 +16,8 @@ from reslab.data.normalization import Normalization
 from reslab.data.preprocessing import Preprocessing
 from reslab.errors import DataError
 from reslab.evaluation import evaluate
-from reslab.evaluation.protocols import DENSE_SCALES, Dense, OneCrop, Shifted, TenCrop, dense_window
+from reslab.evaluation.dense import DENSE_SCALES, Dense, dense_window
+from reslab.evaluation.protocols import OneCrop, Shifted, TenCrop
 from reslab.evaluation.scoring import average_scores, predict_split
 from reslab.models import create_model, parse_model
 

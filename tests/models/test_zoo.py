@@ -54,9 +54,9 @@ def test_a_wrong_n_is_refused(n):
         ("resnet20[shortcut]", "write field=value"),
         ("resnet20[shortcut=A,shortcut=B]", "stands twice"),
         ("resnet20[shortcot=C]", "did you mean shortcut"),
-        ("resnet20[shortcut=Q]", "choose one of A, B, C, avgpool, gated, none"),
+        ("resnet20[shortcut=Q]", "shortcut must be A, B, C, avgpool, gated or none, not Q"),
         ("resnet20[num_classes=ten]", "a whole number"),
-        ("resnet20[num_classes=-1]", "positive integer"),
+        ("resnet20[num_classes=-1]", "whole number of at least 0"),
         ("resnet20[blocks=3-x-3]", "joined by dashes"),
         ("resnet20[blocks=3-3]", "one number a stage"),
         ("resnet20[blocks=]", "joined by dashes"),
@@ -64,7 +64,7 @@ def test_a_wrong_n_is_refused(n):
         ("plain20[zero_init_residual=true]", "plain net"),
         ("resnet20[widths=64-32-16]", "can only add channels"),
         ("resnet20[widths=16-31-64,shortcut_padding=split]", "even number"),
-        ("resnet20[init=fan_sideways]", "fan_in, fan_out"),
+        ("resnet20[init=fan_sideways]", "fan_in or fan_out"),
         ("resnet999999999998", "no model named"),
     ],
 )
@@ -115,11 +115,11 @@ def test_fields_are_added_to_a_spelling():
     ("values", "message"),
     [
         ([], "must be a table"),
-        ({}, "lacks 'blocks'"),
-        ({"blocks": [3, 3, 3], "depth": 20}, "no field 'depth'"),
-        ({"blocks": "333"}, "tuple of positive integers"),
+        ({}, "lacks blocks"),
+        ({"blocks": [3, 3, 3], "depth": 20}, "no field depth"),
+        ({"blocks": "333"}, "whole numbers of at least 1"),
         ({"blocks": [3, 3, 3], "zero_init_residual": 1}, "true or false"),
-        ({"blocks": [3, 3, 3], "num_classes": True}, "positive integer"),
+        ({"blocks": [3, 3, 3], "num_classes": True}, "whole number of at least 0"),
     ],
 )
 def test_a_damaged_description_gets_a_sentence(values, message):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from reslab.evaluation.trained import load_trained
 from safetensors.torch import load_file
 
 from reslab import train
@@ -21,7 +22,6 @@ from reslab.data.packing import pack_shards
 from reslab.data.preprocessing import Preprocessing
 from reslab.errors import DataError, RecipeError
 from reslab.evaluation import evaluate
-from reslab.evaluation.trained import load_trained
 from reslab.training.recipe import HardwareRecipe, Recipe
 from reslab.training.recipe_files import load_recipe
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from reslab.evaluation.trained import load_trained
 from safetensors.torch import load_file
 
 from reslab import train
 from reslab.errors import CheckpointError, DivergenceError, ModelError, RecipeError, WeightsError
 from reslab.evaluation import evaluate
-from reslab.evaluation.trained import load_trained
 from reslab.models import create_model
 from reslab.training.loop import Trainer
 from reslab.training.recipe import DataRecipe, HardwareRecipe, MonitoringRecipe, OptimizerRecipe, Recipe, ScheduleRecipe

@@ -4,8 +4,9 @@ Multiply-adds are counted as in Table 1 ("FLOPs"): those of convolutions and ful
 included, and none of batch norm, ReLU, pooling or additions.
 """
 
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -51,11 +52,42 @@ class Summary:
         layers: containers before their children.
         input_shape: (N, C, H, W).
         parameters: all of them.
+        kinds: classes of all modules by their paths, those included that only hold others.
     """
 
     layers: tuple[Layer, ...]
     input_shape: tuple[int, int, int, int]
     parameters: int
+    kinds: Mapping[str, str] = field(default_factory=dict)
+
+    def rows(self, depth: int) -> list[Layer]:
+        """The layers down to a depth, each at the bottom with all that it holds, so that rows add up to the total.
+
+        Args:
+            depth: 0 for the network, 1 for its stages, 2 for blocks, 3 for layers.
+        """
+        rows: dict[str, Layer] = {}
+        for layer in self.layers:
+            if layer.nesting <= depth:
+                rows[layer.name] = layer
+                continue
+            name = ".".join(layer.name.split(".")[:depth])
+            above = rows.get(name)
+            if above is None:  # a container that is never called itself, as a VGG's features
+                above = replace(layer, name=name, kind=self.kinds[name], nesting=depth, parameters=0, macs=0)
+            called = name in self.names
+            rows[name] = replace(
+                above,
+                parameters=above.parameters + layer.parameters,
+                macs=above.macs + layer.macs,
+                output_shape=above.output_shape if called else layer.output_shape,
+            )
+        return list(rows.values())
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Paths of the modules that are called."""
+        return frozenset(layer.name for layer in self.layers)
 
     @property
     def macs(self) -> int:
@@ -151,7 +183,8 @@ def summarize(spec: NetSpec, image_size: tuple[int, int], batch_size: int = 1) -
             f"{height}x{width} images are too small for this network: {str(error).splitlines()[0]}"
         ) from None
     total = sum(parameter.numel() for parameter in model.parameters())
-    return Summary(tuple(layer for layer in layers if layer), shape, total)
+    kinds = {name: type(module).__name__ for name, module in model.named_modules()}
+    return Summary(tuple(layer for layer in layers if layer), shape, total, kinds)
 
 
 @lru_cache(maxsize=32)

@@ -32,11 +32,12 @@ from reslab.analysis.complexity import count_macs
 from reslab.bench.rates import RATES, Rate, rate_contender
 from reslab.bench.records import best, describe, ratios, share
 from reslab.bench.turns import BenchmarkError, CannotRun, Contender, Turns, Work, take_turns
+from reslab.deploy.deployed import Deployed
 from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.deploy.engines import openvino_core, quiet_import
-from reslab.deploy.runtime import SUFFIXES, Deployed, Engine, load_deployed, read_metadata, read_openvino
-from reslab.deploy.source import source_of_weights
+from reslab.deploy.runtime import Engine, load_deployed, read_metadata, read_openvino
 from reslab.models import NetSpec, create_model
+from reslab.trained import EXPORTED_SUFFIXES, load_trained
 
 __all__ = ["ENGINES", "OUR_ENGINES", "InferenceTask", "compare_inference", "network_of_files", "precision_of"]
 
@@ -201,8 +202,10 @@ def network_of_files(paths: Sequence[Path]) -> str:
     """
     found: dict[str, Path] = {}
     for path in paths:
-        if path.suffix not in SUFFIXES:
-            raise BenchmarkError(f"a deployed file ends in {' or '.join(SUFFIXES)}, and {path.name!r} does not.")
+        if path.suffix not in EXPORTED_SUFFIXES:
+            raise BenchmarkError(
+                f"a deployed file ends in {' or '.join(EXPORTED_SUFFIXES)}, and {path.name!r} does not."
+            )
         if not path.is_file():
             raise BenchmarkError(f"there is no file {path}.")
         metadata = read_metadata(path) if path.suffix == ".onnx" else read_openvino(path)[1]
@@ -236,12 +239,12 @@ def _deployed(path: Path, engine: Engine, task: InferenceTask, folder: Path) -> 
 def _exported(engine: Engine, precision: Rate, task: InferenceTask, folder: Path) -> Work:
     """A file made of fresh weights and calibrated on noise, on neither of which speed depends."""
     ones = (1.0,) * task.spec.in_channels
-    source = source_of_weights(task.name, None, mean=ones, std=ones, input_size=task.input_size)
+    trained = load_trained(task.name, mean=ones, std=ones, input_size=task.input_size)
     files = ENGINE_FILES[engine]
     path = folder / f"fp32{files.suffixes[0]}"
-    files.export(source, path)
+    files.export(trained, path)
     if precision == "int8":
-        shape = (_CALIBRATION_IMAGES, *source.preprocessing.shape)
+        shape = (_CALIBRATION_IMAGES, *trained.about.preprocessing.shape)
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         path = files.quantize(path, [images], folder / f"int8{files.suffixes[0]}")
     return _deployed(path, engine, task, folder)

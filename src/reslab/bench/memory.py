@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reslab.analysis.memory import IMPORT_BYTES, estimate_training_memory
+from reslab.analysis.training_memory import IMPORT_BYTES, estimate_training_memory
 from reslab.bench.records import describe, find, ratios
 from reslab.bench.training import TrainingTask, check_task, our_work
 from reslab.bench.turns import Contender, Turns, Work, take_turns

@@ -25,8 +25,9 @@ from reslab.bench.inference import precision_of
 from reslab.bench.records import describe, find, ratios, rounded
 from reslab.bench.turns import BenchmarkError, Contender, Turns, Work, take_turns
 from reslab.data.preprocessing import Preprocessing
-from reslab.deploy.predict import find_images, predict, read_image
-from reslab.deploy.runtime import Deployed, load_deployed
+from reslab.deploy.deployed import Deployed
+from reslab.deploy.prediction import find_images, predict, read_image
+from reslab.deploy.runtime import load_deployed
 from reslab.environment import available_cores
 
 __all__ = ["DECODING", "OURS", "PEER", "RAW", "PipelineTask", "compare_pipelines", "image_files", "most_possible"]

@@ -1,30 +1,28 @@
 """`reslab env`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
-import tyro
-
-from reslab.cli.arguments import parse, print_json
+from reslab.cli.output import JSON_HELP, print_json
+from reslab.cli.parser import Command
 from reslab.environment import describe_environment
+from reslab.fields import knob
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arguments:
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print JSON."""
+    json: bool = knob(False, JSON_HELP)
 
 
-def main(arguments: Sequence[str]) -> int:
+def run(asked: Arguments) -> int:
     """Shows what numbers depend on."""
-    asked = parse(Arguments, arguments, "env", "Show versions, processor and commit.")
     environment = describe_environment()
     if asked.json:
         print_json(environment)
         return 0
-    rows = {**environment, **environment.pop("packages")}
-    rows.pop("packages", None)
-    for name, value in rows.items():
+    packages = environment.pop("packages")
+    for name, value in {**environment, **packages}.items():
         print(f"{name:<13} {value if value is not None else '-'}")
     return 0
+
+
+COMMANDS = {"": Command(Arguments, "versions and processor, for a record or a bug report", "  reslab env --json", run)}

@@ -1,18 +1,21 @@
-"""Finds the command, and turns a user's mistake into a sentence and exit code 2."""
+"""Finds the command, and turns a user's mistake into a sentence and exit code 2.
 
-import difflib
+Importing this module imports neither torch nor a library of tables, so that `reslab --help` is there at once.
+"""
+
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from reslab.errors import ReslabError
+from reslab.errors import ReslabError, suggestion
 
 __all__ = ["COMMANDS", "entry_point", "main"]
 
 COMMANDS = {
     "models": "list the networks that have a name",
     "summary": "a network's layers: shapes, parameters, multiply-adds, memory",
+    "recipes": "list the training recipes, or show one as TOML to start from",
     "train": "train a network, or resume a run",
     "eval": "error rates of runs, weight files and ensembles, by the paper's test protocols",
     "precise-bn": "batch-norm statistics of a finished run as strict averages over training images",
@@ -25,6 +28,7 @@ COMMANDS = {
     "bench": "speed and memory on this machine, against others' by turns",
     "runs": "list the runs under a folder",
     "env": "versions and processor, for a record or a bug report",
+    "completion": "a script that lets a shell complete commands and flags",
 }
 _EXAMPLES = """\
 First steps, in seconds to minutes on a laptop and without a download:
@@ -37,7 +41,7 @@ reslab COMMAND --help tells more of each."""
 
 def main(arguments: Sequence[str]) -> int:
     """Runs a command and returns its exit code."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments or arguments[0] in ("-h", "--help", "--help-all", "help"):
         print(_help())
         return 0
     if arguments[0] in ("-V", "--version"):
@@ -48,10 +52,12 @@ def main(arguments: Sequence[str]) -> int:
     name, *rest = arguments
     try:
         if name not in COMMANDS:
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else "`reslab --help` lists them."
-            raise ReslabError(f"there is no command {name!r}; {hint}")
-        return int(import_module(f"reslab.cli.{name.replace('-', '_')}").main(rest))
+            hint = suggestion(name, COMMANDS, "; `reslab --help` lists them.")
+            raise ReslabError(f"there is no command {name!r}{hint}")
+        from reslab.cli.parser import dispatch
+
+        module = import_module(f"reslab.cli.{name.replace('-', '_')}")
+        return dispatch(module.COMMANDS, name, getattr(module, "INTRO", ""), rest)
     except ReslabError as error:
         return _refuse(str(error), error)
     except BrokenPipeError:  # the reader of our output has had enough, as `| head` does
@@ -81,6 +87,6 @@ def _help() -> str:
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
     return (
-        "reslab: the networks, recipes, tables and figures of the ResNet paper as commands\n\n"
+        "reslab: the networks, recipes, protocols and first figures of the ResNet paper as commands\n\n"
         f"usage: reslab COMMAND ...\n\n{commands}\n\n{_EXAMPLES}"
     )

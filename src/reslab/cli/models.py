@@ -1,30 +1,31 @@
 """`reslab models`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
-import tyro
-from rich.table import Table
-
-from reslab.cli.arguments import output_console, parse, print_json
+from reslab.cli.output import JSON_HELP, print_json, print_table
+from reslab.cli.parser import Command, argument
 from reslab.errors import ModelError
+from reslab.fields import knob
 from reslab.models import list_models
 from reslab.models.released import cards_of
 from reslab.models.zoo import named_model
 
+_DESCRIPTION = """\
+  reslab models 'plain*'
+  reslab models resnet50 --json        with its released weights
 
-@dataclass(frozen=True)
+Besides the registered ones, resnet{6n+2} and plain{6n+2} are known for every n, and any change in brackets makes
+another network: resnet20[shortcut=C]."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arguments:
-    pattern: Annotated[str, tyro.conf.Positional] = "*"
-    """Shell-style wildcard, as in 'plain*'."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print JSON."""
+    pattern: str = argument("*", "Shell-style wildcard; all by default.", metavar="PATTERN")
+    json: bool = knob(False, JSON_HELP)
 
 
-def main(arguments: Sequence[str]) -> int:
+def run(asked: Arguments) -> int:
     """Lists the networks that have a name."""
-    asked = parse(Arguments, arguments, "models", "List the networks that have a name.")
     names = list_models(asked.pattern)
     if not names:
         raise ModelError(f"no model's name matches {asked.pattern!r}; `reslab models` lists all.")
@@ -42,12 +43,16 @@ def main(arguments: Sequence[str]) -> int:
             ]
         )
         return 0
-    table = Table("name", "layers", "blocks", "block", "shortcut", "stem", "source", "released weights", box=None)
+    rows = []
     for name, model in models.items():
         spec = model.spec
-        blocks = "-".join(map(str, spec.blocks))
         weights = ", ".join(card.name for card in cards_of(name))
-        table.add_row(name, str(spec.depth), blocks, spec.block, spec.shortcut, spec.stem, model.source, weights)
-    output_console().print(table)
+        blocks = "-".join(map(str, spec.blocks))
+        rows.append((name, str(spec.depth), blocks, spec.block, spec.shortcut, spec.stem, model.source, weights))
+    headings = ("name", "layers", "blocks", "block", "shortcut", "stem", "source", "released weights")
+    print_table(headings, rows, right=("layers",))
     print("\nAlso resnet{6n+2} and plain{6n+2} for every n, and any change in brackets: resnet20[shortcut=C].")
     return 0
+
+
+COMMANDS = {"": Command(Arguments, "list the networks that have a name", _DESCRIPTION, run)}

@@ -1,155 +1,124 @@
 """`reslab predict`."""
 
-import csv
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import tyro
-from rich.progress import MofNCompleteColumn, SpinnerColumn, TextColumn
-
-from reslab.cli.arguments import OptionalCount, OptionalPath, parse
-from reslab.cli.source import SourceArguments, find_source, run_folder
+from reslab.cli.networks import NET_HELP, NetworkArguments
+from reslab.cli.output import JSON_HELP
+from reslab.cli.parser import Command, argument
 from reslab.console import progress_bar
 from reslab.errors import ReslabError, WeightsError
-from reslab.files.atomic import atomic_path
+from reslab.fields import knob
 
 if TYPE_CHECKING:
-    from reslab.deploy.predict import Prediction
-    from reslab.deploy.runtime import Deployed
+    from reslab.deploy.prediction import Prediction
 
-_DESCRIPTION = """Labels of image files.
-
+_DESCRIPTION = """\
   reslab predict runs/resnet20-cifar10-cifar-paper-seed0 photo.jpg
   reslab predict model-int8.xml photos/ --out labels.csv
-  reslab predict resnet50 photos/ --weights torchvision:V2 --json
+  reslab predict resnet50=torchvision:V2 photos/ --json
 
 An image of any size is turned upright, scaled until it covers the network's crop, and cropped in the middle. A file
 that cannot be used is named on stderr, the others go on, and the exit code is 1."""
-_SUFFIXES = (".onnx", ".xml")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments(SourceArguments):
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE|RUN|MODEL")]
-    """An exported or quantised file (.onnx, .xml), the folder of a finished run, or a network's name with --weights."""
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")]
-    """Image files, and folders that are searched for them."""
-    top: int = 5
-    """Labels an image."""
-    batch: OptionalCount = None
-    """Images a forward pass; 16 of 224x224 pixels, and as many pixels of others, by default."""
-    threads: OptionalCount = None
-    """Threads that decode, and as many of the network; all available cores by default."""
-    engine: Literal["onnxruntime", "openvino"] | None = None
-    """That runs an exported file; ONNX Runtime for .onnx and OpenVINO for .xml by default."""
-    out: OptionalPath = None
-    """Write a CSV file instead: path, rank, label, probability, error."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print JSON."""
+class Arguments(NetworkArguments):
+    network: str = argument(help=NET_HELP, metavar="NET")
+    images: tuple[Path, ...] = argument((), "Image files, and folders that are searched for them.", metavar="IMAGES")
+    top: int = knob(5, "Labels an image.", least=1)
+    batch_size: int | None = knob(
+        None, "Images a forward pass; by default 16 of 224x224 pixels, and as many pixels of others.", least=1
+    )
+    threads: int | None = knob(
+        None, "Threads that decode, and as many of the network; by default all available cores.", least=1
+    )
+    engine: Literal["onnxruntime", "openvino"] | None = knob(
+        None, "Engine of an exported file; by default ONNX Runtime for .onnx and OpenVINO for .xml."
+    )
+    out: Path | None = knob(None, "CSV file to write instead: path, rank, label, probability, error.")
+    json: bool = knob(False, JSON_HELP)
 
 
-def main(arguments: Sequence[str]) -> int:
+def run(asked: Arguments) -> int:
     """Labels images."""
-    asked = parse(Arguments, arguments, "predict", _DESCRIPTION)
-    for name in ("top", "batch", "threads"):
-        if (value := getattr(asked, name)) is not None and value < 1:
-            raise ReslabError(f"--{name} must be positive, not {value}.")
     if not asked.images:
         raise ReslabError("of which images? Give files or folders.")
+    from reslab.deploy.prediction import find_images, prediction_table
 
-    from reslab.deploy.predict import find_images, predict
-
-    # Pillow warns of odd files while it decodes them; whether it can is what counts.
-    with _target(asked) as deployed, warnings.catch_warnings():
+    with asked.load(asked.network, engine=asked.engine, threads=asked.threads) as network, ExitStack() as stack:
+        reference = network.reference
+        if reference.model and reference.weights is None:
+            raise WeightsError(
+                f"{asked.network} is neither an exported file nor the folder of a run; for a network's name give its "
+                "--weights too."
+            )
+        if network.about.note:
+            print(network.about.note, file=sys.stderr)
+        # Pillow warns of odd files while it decodes them; whether it can is what counts.
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        predictions = predict(
-            deployed, find_images(asked.images), top=asked.top, batch_size=asked.batch, decoders=asked.threads
-        )
-        return 1 if _write(asked, _watched(predictions)) else 0
-
-
-def _target(asked: Arguments) -> "Deployed":
-    from reslab.deploy.runtime import deploy_network, load_deployed
-
-    if asked.weights is None and Path(asked.model).suffix in _SUFFIXES:
-        given = [name for name in ("mean", "std", "input_size") if getattr(asked, name) is not None]
-        if given := given + sorted(asked.net.overrides()):
-            raise ReslabError(f"--{given[0].replace('_', '-')} is for a network's name; {asked.model} says it itself.")
-        return load_deployed(asked.model, asked.engine, asked.threads)
-    if asked.engine:
-        raise ReslabError("--engine is for exported files; PyTorch runs the others.")
-    if asked.weights is None and run_folder(asked.model, asked) is None:
-        raise WeightsError(
-            f"{asked.model} is neither an exported file nor the folder of a run; for a network's name give its "
-            "--weights too."
-        )
-    return deploy_network(find_source(asked.model, asked), asked.threads)
-
-
-def _watched(predictions: "Iterable[Prediction]") -> "Iterator[Prediction]":
-    """Counts on stderr; how many there will be is not known."""
-    columns = SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn()
-    with progress_bar(*columns) as bar:
-        task = bar.add_task("Images", total=None)
-        for prediction in predictions:
-            bar.advance(task)
-            yield prediction
-
-
-def _write(asked: Arguments, predictions: "Iterable[Prediction]") -> int:
-    """Writes one prediction after the other, and returns how many files failed."""
-    from reslab.deploy.predict import show_path
-
-    num_failed = 0
-
-    def told() -> "Iterator[Prediction]":
-        nonlocal num_failed
-        for prediction in predictions:
-            if prediction.error is not None:
-                num_failed += 1
-                print(f"reslab: {show_path(prediction.path)}: {prediction.error}", file=sys.stderr)
-            yield prediction
-
-    if asked.json:
-        separator = "[\n"
-        for prediction in told():
-            sys.stdout.write(separator + json.dumps(prediction.to_dict(), ensure_ascii=False, allow_nan=False))
-            separator = ",\n"
-        print("\n]")
-        return num_failed
-    if asked.out:
-        with _table(asked.out) as write:
-            for prediction in told():
+        found = network.stream(find_images(asked.images), top=asked.top, batch_size=asked.batch_size)
+        watched = _Watched(found)
+        if asked.json:
+            _print_json(watched)
+        elif asked.out:
+            write = stack.enter_context(prediction_table(asked.out))
+            for prediction in watched:
                 write(prediction)
-        return num_failed
-    for prediction in told():
+        else:
+            _print_lines(watched)
+    if asked.out and not asked.json:
+        print(asked.out)
+    return 1 if watched.num_failed else 0
+
+
+class _Watched:
+    """Predictions, counted on stderr, where those that failed are told."""
+
+    def __init__(self, predictions: "Iterable[Prediction]") -> None:
+        self.predictions, self.num_failed = predictions, 0
+
+    def __iter__(self) -> "Iterator[Prediction]":
+        from rich.progress import MofNCompleteColumn, SpinnerColumn, TextColumn
+
+        with progress_bar(SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn()) as bar:
+            task = bar.add_task("Images", total=None)
+            for prediction in self.predictions:
+                bar.advance(task)
+                if prediction.error is not None:
+                    self.num_failed += 1
+                    print(f"reslab: {prediction.shown_path}: {prediction.error}", file=sys.stderr)
+                yield prediction
+
+
+def _print_json(predictions: "Iterable[Prediction]") -> None:
+    separator = "[\n"
+    for prediction in predictions:
+        sys.stdout.write(separator + json.dumps(prediction.to_dict(), ensure_ascii=False, allow_nan=False))
+        separator = ",\n"
+    print("\n]")
+
+
+def _print_lines(predictions: "Iterable[Prediction]") -> None:
+    for prediction in predictions:
         if prediction.error is None:
             found = zip(prediction.labels, prediction.probabilities, strict=True)
-            print(show_path(prediction.path), *(f"{label} {share:.4f}" for label, share in found), sep="\t")
-    return num_failed
+            print(prediction.shown_path, *(f"{label} {share:.4f}" for label, share in found), sep="\t")
 
 
-@contextmanager
-def _table(path: Path) -> "Iterator[Callable[[Prediction], None]]":
-    """A CSV file that is there when it is whole; a row a label, and one of a file that failed."""
-    from reslab.deploy.predict import show_path
-
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(("path", "rank", "label", "probability", "error"))
-
-        def write(prediction: "Prediction") -> None:
-            name = show_path(prediction.path)
-            if prediction.error is not None:
-                writer.writerow((name, "", "", "", prediction.error))
-            found = zip(prediction.labels, prediction.probabilities, strict=True)
-            writer.writerows((name, rank, label, f"{share:.6f}", "") for rank, (label, share) in enumerate(found, 1))
-
-        yield write
-        stream.flush()
+COMMANDS = {
+    "": Command(
+        Arguments,
+        "labels of image files, by a run, a weight file or an exported file",
+        _DESCRIPTION,
+        run,
+        {"batch": "batch-size", "top-k": "top", "topk": "top"},
+    )
+}

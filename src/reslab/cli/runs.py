@@ -1,62 +1,53 @@
 """`reslab runs`."""
 
-from collections.abc import Sequence
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
-import tyro
-from rich.table import Table
+from reslab.cli.output import JSON_HELP, print_json, print_table
+from reslab.cli.parser import Command, argument
+from reslab.errors import ReslabError
+from reslab.fields import knob
+from reslab.runs import describe_run, find_runs
 
-from reslab.cli.arguments import output_console, parse, print_json
-from reslab.errors import CheckpointError
-from reslab.runs import Run, find_runs
+_DESCRIPTION = """\
+  reslab runs
+  reslab runs experiments/ --json
 
-
-@dataclass(frozen=True)
-class Arguments:
-    folder: Annotated[Path, tyro.conf.Positional] = Path("runs")
-    """Where to look, at any depth."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print JSON."""
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Lists runs."""
-    asked = parse(Arguments, arguments, "runs", "List the runs under a folder, with their last figures.")
-    rows = [_row(run) for run in find_runs(asked.folder)]
-    if not rows:
-        raise CheckpointError(f"there are no runs under {asked.folder}.")
-    if asked.json:
-        print_json(rows)
-        return 0
-    table = Table("run", "model", "data", "recipe", "seed", "iterations", "train %", "val %", "test %", box=None)
-    for row in rows:
-        errors = [f"{row[name]:.2f}" if row.get(name) is not None else "-" for name in _ERRORS]
-        done = f"{row['iteration']:,}/{row['iterations']:,}"
-        table.add_row(row["run"], row["model"], row["data"], row["recipe"], str(row["seed"]), done, *errors)
-    output_console().print(table)
-    return 0
-
-
+Errors are the last ones that were recorded, in %."""
 _ERRORS = ("train_error", "val_error", "test_error")
 
 
-def _row(run: Run) -> dict[str, Any]:
-    record, rows = run.record, run.rows()
-    last: dict[str, Any] = {}
-    for row in rows:
-        last |= row
-    if run.finished:
-        last |= run.result()
-    return {
-        "run": str(run.folder),
-        "model": record["model"],
-        "data": record["data"]["name"],
-        "recipe": record["recipe"]["name"],
-        "seed": record["seed"],
-        "iteration": rows[-1]["iteration"] if rows else 0,
-        "iterations": record["recipe"]["schedule"]["iterations"],
-        "finished": run.finished,
-        **{name: last.get(name) for name in _ERRORS},
-    }
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    folder: Path = argument(Path("runs"), "Folder to look in, at any depth; runs/ by default.", metavar="FOLDER")
+    json: bool = knob(False, JSON_HELP)
+
+
+def run(asked: Arguments) -> int:
+    """Lists runs; one that is damaged is named, and the others are listed all the same."""
+    if not asked.folder.is_dir() and asked.folder != Path("runs"):
+        raise ReslabError(f"there is no folder {asked.folder}.")
+    rows, num_damaged = [], 0
+    for found in find_runs(asked.folder):
+        try:
+            rows.append(describe_run(found))
+        except ReslabError as error:
+            num_damaged += 1
+            print(f"reslab: {error}", file=sys.stderr)
+    if asked.json:
+        print_json(rows)
+    elif rows:
+        texts = []
+        for row in rows:
+            errors = (f"{row[name]:.2f}" if row.get(name) is not None else "-" for name in _ERRORS)
+            done = f"{row['iteration']:,}/{row['iterations']:,}"
+            texts.append((row["run"], row["model"], row["data"], row["recipe"], str(row["seed"]), done, *errors))
+        numbers = ("seed", "iterations", "train %", "val %", "test %")
+        print_table(("run", "model", "data", "recipe", *numbers), texts, right=numbers)
+    else:
+        print(f"There are no runs under {asked.folder}; `reslab train resnet20 --data digits` makes one.")
+    return 1 if num_damaged else 0
+
+
+COMMANDS = {"": Command(Arguments, "list the runs under a folder", _DESCRIPTION, run)}

@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from reslab.data.imagenet import imagenet_names
 from reslab.errors import DataError
@@ -188,12 +189,29 @@ class DataSet(Generic[SomeSamples]):
 class ImageData(DataSet[Split]):
     """A data set in memory; its arguments are those of `DataSet`."""
 
-    def as_rgb(self) -> "ImageData":
-        """The same data with three equal channels where it is grey."""
-        if self.image_shape[2] == 3:
+    def with_channels(self, channels: int) -> "ImageData":
+        """The same images as RGB (3 channels) or grey (1 channel), as `decoding.in_mode` makes them of files.
+
+        Raises:
+            DataError: another number of channels.
+        """
+        have = self.image_shape[2]
+        if have == channels:
             return self
-        splits = {role: Split(np.repeat(split.images, 3, axis=3), split.labels) for role, split in self.splits.items()}
+        if (have, channels) == (1, 3):
+            changed = {role: np.repeat(split.images, 3, axis=3) for role, split in self.splits.items()}
+        elif (have, channels) == (3, 1):
+            changed = {role: _grey(split.images) for role, split in self.splits.items()}
+        else:
+            raise DataError(f"{self.name} has images of {have} channels, and the network takes {channels}.")
+        splits = {role: Split(changed[role], split.labels) for role, split in self.splits.items()}
         return ImageData(self.name, self.classes, splits, self.note)
+
+
+def _grey(images: Images) -> Images:
+    """(N, H, W, 3) to (N, H, W, 1), by Pillow, whose rounding other formulas do not have."""
+    grey = [np.asarray(Image.fromarray(image).convert("L")) for image in images]
+    return np.stack(grey)[..., np.newaxis]
 
 
 def match_classes(names: Sequence[str], classes: Sequence[str], owner: str) -> NDArray[np.int64]:

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from reslab.data.dataset import Images
 from reslab.errors import DataError
+from reslab.files.atomic import atomic_path
 
 __all__ = ["Normalization", "NormalizationKind"]
 
@@ -110,6 +114,28 @@ class Normalization:
         normalized: NDArray[np.float32] = images * scale
         normalized -= offset
         return normalized
+
+    def save(self, path: Path) -> None:
+        """Writes both to a .safetensors file, atomically."""
+        with atomic_path(path) as temporary:
+            save_file({"mean": self.mean, "std": self.std}, temporary)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """What `save` wrote.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        try:
+            tensors = load_file(path)
+            mean, std = tensors["mean"], tensors["std"]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise DataError(f"{path} is missing or damaged: {error}.") from None
+        fits = mean.dtype == std.dtype == np.float32 and std.ndim == 1 and mean.ndim in (1, 3)
+        if not fits or mean.shape[-1] != len(std) or not (np.isfinite(mean).all() and (std > 0).all()):
+            raise DataError(f"{path} is damaged: it holds no mean and std of images.")
+        return cls(mean, std)
 
     def to_dict(self) -> dict[str, Any]:
         """For a card; a per-pixel mean stands there as its mean over the pixels, and whole in a file of its own."""

@@ -11,14 +11,14 @@ from reslab.data.dataset import Images
 from reslab.data.decoding import in_mode
 from reslab.errors import DataError
 
-__all__ = ["LARGEST_SIDE", "PHOTO_CROP_SHARE", "Interpolation", "Preprocessing"]
+__all__ = ["FILTERS", "LARGEST_SIDE", "PHOTO_CROP_SHARE", "Interpolation", "Preprocessing"]
 
 Interpolation = Literal["bilinear", "bicubic"]
 
 PHOTO_CROP_SHARE = 0.875
 """Side of the crop in the shorter side of the resized photo where nothing else is known: 224 of 256 (Sec. 3.4)."""
 LARGEST_SIDE = 1 << 14
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,8 @@ class Preprocessing:
             raise DataError(f"image files give 1 channel or 3, not {self.channels}.")
         if self.resize < min(self.height, self.width):
             raise DataError(f"images resized to {self.resize} pixels hold no crop of {self.height}x{self.width}.")
-        if self.interpolation not in _FILTERS:
-            raise DataError(f"there is no interpolation {self.interpolation!r}, only {' and '.join(_FILTERS)}.")
+        if self.interpolation not in FILTERS:
+            raise DataError(f"there is no interpolation {self.interpolation!r}, only {' and '.join(FILTERS)}.")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -110,4 +110,4 @@ class Preprocessing:
         # filter still sees the pixels around the crop, so that the result is that of resizing first.
         x, y = width / full_width, height / full_height
         box = (left * x, top * y, (left + self.width) * x, (top + self.height) * y)
-        return image.resize((self.width, self.height), _FILTERS[self.interpolation], box=box)
+        return image.resize((self.width, self.height), FILTERS[self.interpolation], box=box)

@@ -27,7 +27,7 @@ from reslab.data.preprocessing import Preprocessing
 from reslab.errors import DataError
 from reslab.files.hashing import file_digest
 
-__all__ = ["INDEX_FORMAT", "INDEX_NAME", "is_url", "load_shards", "shard_roles"]
+__all__ = ["INDEX_FORMAT", "INDEX_NAME", "check_shards", "is_url", "load_shards", "shard_roles"]
 
 INDEX_NAME = "index.safetensors"
 INDEX_FORMAT = 1
@@ -38,16 +38,13 @@ _LARGEST_INDEX = 4 << 30
 _LARGEST_FILE = 1 << 32
 
 
-def load_shards(
-    place: str | Path, preprocessing: Preprocessing, *, roles: Collection[Role] | None = None, verify: bool = False
-) -> PhotoData:
+def load_shards(place: str | Path, preprocessing: Preprocessing, *, roles: Collection[Role] | None = None) -> PhotoData:
     """Photos that `pack_shards` wrote; only the index is read.
 
     Args:
         place: the folder, or its address on a server that understands ranges (nearly all do).
         preprocessing: how the images are seen when a network is tested.
         roles: that are wanted; all by default.
-        verify: of a folder, compare the shards' checksums, which reads them whole.
 
     Raises:
         DataError: no index there, a damaged one, or a shard that is missing or another one.
@@ -73,8 +70,24 @@ def load_shards(
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"the index of {place} is damaged: {str(error).rstrip('.')}.") from None
     if not is_url(place):
-        _check_shards(Path(place), about["shards"], verify)
+        _check_shards(Path(place), about["shards"])
     return data
+
+
+def check_shards(folder: Path) -> dict[Role, int]:
+    """Compares the shards' checksums with those of the index, which reads them whole.
+
+    Returns:
+        How many images of each role there are.
+
+    Raises:
+        DataError: the index is damaged, or a shard is missing or another one.
+    """
+    data = load_shards(folder, Preprocessing(height=1, width=1, channels=3, resize=1))
+    for name, digest in _read_about(folder, _read_index(folder))["shards"].items():
+        if file_digest(folder / name) != digest:
+            raise DataError(f"{folder / name} is not the shard that the index was written for; pack the data anew.")
+    return {role: len(split) for role, split in data.splits.items()}
 
 
 def shard_roles(place: str | Path) -> tuple[Role, ...]:
@@ -216,13 +229,10 @@ def _check_parts(parts: dict[str, NDArray[Any]], num_shards: int, num_classes: i
         raise ValueError("its names do not end where they should")
 
 
-def _check_shards(folder: Path, shards: dict[str, str], verify: bool) -> None:
-    for name, digest in shards.items():
-        path = folder / name
-        if not path.is_file():
+def _check_shards(folder: Path, shards: dict[str, str]) -> None:
+    for name in shards:
+        if not (folder / name).is_file():
             raise DataError(f"{folder} lacks the shard {name!r} that its index names.")
-        if verify and file_digest(path) != digest:
-            raise DataError(f"{path} is not the shard that the index was written for; pack the data anew.")
 
 
 def _connections() -> Any:

@@ -5,17 +5,18 @@ the float32 one.
 """
 
 from reslab.data.preprocessing import Preprocessing
+from reslab.deploy.deployed import Deployed, deploy_network
 from reslab.deploy.engines import DeployError
-from reslab.deploy.export import ExportError, ExportReport
-from reslab.deploy.gate import Comparison, compare, evaluate_deployed
-from reslab.deploy.int8 import QuantizationReport, quantize
+from reslab.deploy.evaluation import evaluate_deployed
+from reslab.deploy.export_task import ExportError, ExportReport
+from reslab.deploy.gate import Comparison, compare
 from reslab.deploy.onnx_export import export_onnx
 from reslab.deploy.openvino_export import export_openvino
-from reslab.deploy.predict import Prediction, find_images, predict
+from reslab.deploy.prediction import Prediction, find_images, predict
 from reslab.deploy.program_export import export_program
-from reslab.deploy.quantize import QuantizationError, quantize_onnx, quantize_openvino
-from reslab.deploy.runtime import Deployed, deploy_network, load_deployed
-from reslab.deploy.source import Source, source_of_run, source_of_weights
+from reslab.deploy.quantization import Gate, QuantizationReport, quantize
+from reslab.deploy.quantizers import QuantizationError, quantize_onnx, quantize_openvino
+from reslab.deploy.runtime import load_deployed
 
 __all__ = [
     "Comparison",
@@ -23,11 +24,11 @@ __all__ = [
     "Deployed",
     "ExportError",
     "ExportReport",
+    "Gate",
     "Prediction",
     "Preprocessing",
     "QuantizationError",
     "QuantizationReport",
-    "Source",
     "compare",
     "deploy_network",
     "evaluate_deployed",
@@ -40,6 +41,4 @@ __all__ = [
     "quantize",
     "quantize_onnx",
     "quantize_openvino",
-    "source_of_run",
-    "source_of_weights",
 ]

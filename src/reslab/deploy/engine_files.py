@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reslab.data.dataset import Images
-from reslab.deploy.export import ExportReport
+from reslab.deploy.export_task import ExportReport
 from reslab.deploy.onnx_export import export_onnx
 from reslab.deploy.openvino_export import export_openvino
-from reslab.deploy.quantize import quantize_onnx, quantize_openvino
+from reslab.deploy.quantizers import quantize_onnx, quantize_openvino
 from reslab.deploy.runtime import Engine
-from reslab.deploy.source import Source
+from reslab.trained import Trained
 
 __all__ = ["ENGINE_FILES", "EngineFiles"]
 
@@ -31,22 +31,23 @@ class EngineFiles:
     quantize: Callable[[Path, Iterable[Images], Path], Path]
     libraries: tuple[str, ...]
 
-    def export(self, source: Source, path: Path) -> ExportReport:
+    def export(self, trained: Trained, path: Path) -> ExportReport:
         """Writes a network for pixels, with all that a file says of it.
 
         Args:
-            source: the network, which must have a normalisation.
+            trained: the network, whose normalisation must be known.
             path: of the file, which ends in the first of `suffixes`.
 
         Raises:
             DeployError: as for `export_onnx`, or nobody knows how the network's inputs are normalised.
         """
+        about = trained.about
         return self.write(
-            source.model,
+            trained.model,
             path,
-            normalization=source.known_normalization(),
-            image_size=(source.preprocessing.height, source.preprocessing.width),
-            metadata=source.metadata(),
+            normalization=about.known_normalization(),
+            image_size=about.preprocessing.shape[:2],
+            metadata=about.metadata(),
         )
 
     def num_bytes(self, path: Path) -> int:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from reslab.data.dataset import Images, Role, Split
-from reslab.deploy.quantize import QuantizationError
-from reslab.deploy.runtime import Deployed, Logits
-from reslab.evaluation.evaluate import Evaluation, score
+from reslab.data.dataset import Images, Role, Samples
+from reslab.deploy.deployed import Deployed, Logits
+from reslab.deploy.quantizers import QuantizationError
+from reslab.evaluation.error_rates import Evaluation, score
 
-__all__ = ["Comparison", "check", "compare", "evaluate_deployed"]
+__all__ = ["Comparison", "check", "compare", "logits_of"]
 
 Advance = Callable[[int], object]
 
@@ -58,24 +58,10 @@ class Comparison:
         return {**asdict(self), "speed_ratios": list(self.speed_ratios), "error_rise": self.error_rise}
 
 
-def evaluate_deployed(
-    deployed: Deployed, split: Split, *, batch_size: int = 64, advance: Advance | None = None
-) -> Evaluation:
-    """Error rates of a deployed file, as `reslab.evaluation.evaluate` gives them of a network.
-
-    Args:
-        deployed: the file.
-        split: the images, of the shape that it takes.
-        batch_size: images a pass; the result does not depend on it.
-        advance: told of the number of images done after every batch.
-    """
-    return _evaluation(_logits(deployed, split, batch_size, advance), split)
-
-
 def compare(
     float32: Deployed,
     int8: Deployed,
-    split: Split,
+    split: Samples,
     *,
     role: Role,
     batch_size: int = 32,
@@ -91,10 +77,11 @@ def compare(
         batch_size: images a batch.
         advance: told of the number of images done; each is done twice.
     """
-    found = [_logits(deployed, split, batch_size, advance) for deployed in (float32, int8)]
+    found = [logits_of(deployed, split, batch_size, advance) for deployed in (float32, int8)]
     errors = [_evaluation(logits, split).top1_error for logits in found]
     agreement = 100 * float((found[0].argmax(axis=1) == found[1].argmax(axis=1)).mean())
-    ratios = _speed_ratios(float32, int8, np.resize(split.images, (batch_size, *split.images.shape[1:])))
+    some = split.read(0, min(batch_size, len(split)))
+    ratios = _speed_ratios(float32, int8, np.resize(some, (batch_size, *some.shape[1:])))
     return Comparison(
         engine=int8.engine,
         split=role,
@@ -125,12 +112,19 @@ def check(comparison: Comparison, max_drop: float) -> None:
         )
 
 
-def _logits(deployed: Deployed, split: Split, batch_size: int, advance: Advance | None) -> Logits:
-    """(N, num_classes) float32."""
+def logits_of(deployed: Deployed, split: Samples, batch_size: int, advance: Advance | None = None) -> Logits:
+    """What a network answers to the images of a split, as tests see them: (N, num_classes) float32.
+
+    Args:
+        deployed: the network.
+        split: the images, of the shape that it takes.
+        batch_size: images a pass; the result depends on it by rounding errors alone.
+        advance: told of the number of images done after every batch.
+    """
 
     def batches() -> Iterator[Images]:
         for start in range(0, len(split), batch_size):
-            yield split.images[start : start + batch_size]
+            yield split.read(start, start + batch_size)
 
     found = []
     for logits in deployed.stream(batches()):
@@ -140,7 +134,7 @@ def _logits(deployed: Deployed, split: Split, batch_size: int, advance: Advance 
     return np.concatenate(found)
 
 
-def _evaluation(logits: Logits, split: Split) -> Evaluation:
+def _evaluation(logits: Logits, split: Samples) -> Evaluation:
     return score([(torch.from_numpy(logits), torch.from_numpy(split.labels))])
 
 

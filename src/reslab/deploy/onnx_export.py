@@ -9,7 +9,7 @@ from torch import Tensor
 from reslab.data.normalization import Normalization
 from reslab.deploy import engines
 from reslab.deploy.engines import check_libraries, first_line
-from reslab.deploy.export import ExportError, ExportReport, ExportTask, Progress, prepare
+from reslab.deploy.export_task import ExportError, ExportReport, ExportTask, Progress, prepare
 from reslab.deploy.tracing import INPUT, trace_onnx
 from reslab.deploy.writing import writing
 from reslab.models.features import FeatureNetwork

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reslab.data.normalization import Normalization
 from reslab.deploy.engines import check_libraries, openvino_core, openvino_settings, openvinos_reason
-from reslab.deploy.export import ExportError, ExportReport, Progress, prepare
+from reslab.deploy.export_task import ExportError, ExportReport, Progress, prepare
 from reslab.deploy.onnx_export import DEFAULT_OPSET, TRACING_LIBRARIES, write_onnx
 from reslab.deploy.writing import save_openvino, writing_openvino
 from reslab.models.features import FeatureNetwork

@@ -7,7 +7,7 @@ import torch
 
 from reslab.data.normalization import Normalization
 from reslab.deploy.engines import silenced
-from reslab.deploy.export import ExportReport, Progress, prepare
+from reslab.deploy.export_task import ExportReport, Progress, prepare
 from reslab.deploy.tracing import TALKATIVE, any_batch, explaining
 from reslab.deploy.writing import writing
 from reslab.models.features import FeatureNetwork

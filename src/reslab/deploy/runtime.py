@@ -1,18 +1,13 @@
-"""Running a deployed file: pixels in, logits out, whatever the engine."""
+"""Exported files, ready to run: pixels in, logits out, whatever the engine."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import Future
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
-from reslab.data.dataset import ImageData, Images
-from reslab.data.preprocessing import Preprocessing
+from reslab.data.dataset import Images
+from reslab.deploy.deployed import Deployed, Logits, in_order
 from reslab.deploy.engines import (
     DeployError,
     check_libraries,
@@ -25,126 +20,14 @@ from reslab.deploy.engines import (
 )
 from reslab.errors import DataError
 from reslab.files.hashing import file_digest
+from reslab.trained import EXPORTED_SUFFIXES, Description
 
-if TYPE_CHECKING:
-    from reslab.deploy.source import Source
-
-__all__ = [
-    "BIN_DIGEST",
-    "SUFFIXES",
-    "Deployed",
-    "Engine",
-    "Logits",
-    "deploy_network",
-    "load_deployed",
-    "read_metadata",
-    "read_openvino",
-]
+__all__ = ["BIN_DIGEST", "Engine", "load_deployed", "read_metadata", "read_openvino"]
 
 Engine = Literal["onnxruntime", "openvino"]
-Logits = NDArray[np.float32]
 
-SUFFIXES = (".onnx", ".xml")
-"""Of the files that can be run."""
 BIN_DIGEST = "reslab.bin_sha256"
 """Key, in an OpenVINO file's metadata, of the digest of its weights, which are a file of their own."""
-
-_PREPROCESSING = "reslab.preprocessing"
-_CLASSES = "reslab.classes"
-
-
-class Deployed:
-    """A network that is ready to run: (N, H, W, C) uint8 pixels to (N, num_classes) float32 logits.
-
-    Batches are run one after the other in the order in which they were submitted, each on all the threads: on a
-    processor that is faster than several at once, and the caller can decode images meanwhile. Use as a context manager,
-    or close.
-
-    Args:
-        name: to call it by in messages.
-        engine: that runs it.
-        preprocessing: that makes its input of an image file.
-        num_classes: outputs.
-        classes: their names; None where nobody wrote them down.
-        metadata: of the file, by key.
-        submit: starts a batch, and gives its logits when they are there.
-        close: ends what `submit` needs.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        engine: str,
-        preprocessing: Preprocessing,
-        num_classes: int,
-        classes: tuple[str, ...] | None,
-        metadata: Mapping[str, str],
-        submit: Callable[[Images], "Future[Logits]"],
-        close: Callable[[], object],
-    ) -> None:
-        self.name, self.engine, self.preprocessing = name, engine, preprocessing
-        self.num_classes, self.classes, self.metadata = num_classes, classes, metadata
-        self._submit, self.close = submit, close
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __call__(self, images: Images) -> Logits:
-        """The logits of a batch, as in `submit`."""
-        return self.submit(images).result()
-
-    def submit(self, images: Images) -> "Future[Logits]":
-        """Starts a batch.
-
-        Args:
-            images: (N, H, W, C) uint8 of the shape that `preprocessing` has; not to be changed before the result.
-
-        Returns:
-            (N, num_classes) float32 logits when they are there, or a DeployError.
-
-        Raises:
-            DataError: images of another shape or type.
-        """
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.preprocessing.shape:
-            raise DataError(
-                f"{self.name} takes uint8 images of shape {_by(self.preprocessing.shape)}, not {images.dtype} of shape "
-                f"{_by(images.shape[1:])}."
-            )
-        if not len(images):
-            raise DataError(f"{self.name} was given a batch of no images.")
-        return self._submit(np.ascontiguousarray(images))
-
-    def stream(self, batches: Iterable[Images], *, ahead: int = 2) -> Iterator[Logits]:
-        """The logits of batch after batch, while the next ones are being made.
-
-        Args:
-            batches: as for `submit`.
-            ahead: batches that wait or run at a time.
-        """
-        rest = iter(batches)
-        waiting = [self.submit(images) for images in islice(rest, ahead)]
-        while waiting:
-            logits = waiting.pop(0).result()
-            waiting += [self.submit(images) for images in islice(rest, 1)]
-            yield logits
-
-    def check(self, data: ImageData) -> None:
-        """Raises DataError unless the data's images and classes are those that the file is for."""
-        if data.image_shape != self.preprocessing.shape:
-            raise DataError(
-                f"{self.name} takes images of {_by(self.preprocessing.shape)}, but those of {data.name} are "
-                f"{_by(data.image_shape)}."
-            )
-        if self.num_classes != data.num_classes:
-            raise DataError(
-                f"{self.name} is for {self.num_classes} classes, but {data.name} has {data.num_classes} classes."
-            )
-        if self.classes is not None and self.classes != data.classes:
-            ours, theirs = next(pair for pair in zip(self.classes, data.classes, strict=True) if pair[0] != pair[1])
-            raise DataError(f"{data.name} has the class {theirs!r} where {self.name} has {ours!r}.")
 
 
 def load_deployed(path: Path | str, engine: Engine | None = None, threads: int | None = None) -> Deployed:
@@ -162,8 +45,8 @@ def load_deployed(path: Path | str, engine: Engine | None = None, threads: int |
     engine = engine or ("openvino" if path.suffix == ".xml" else "onnxruntime")
     if engine not in get_args(Engine):
         raise DeployError(f"there is no engine {engine!r}: choose {' or '.join(get_args(Engine))}.")
-    if path.suffix not in SUFFIXES:
-        raise DeployError(f"a deployed file ends in {' or '.join(SUFFIXES)}, and {path.name!r} does not.")
+    if path.suffix not in EXPORTED_SUFFIXES:
+        raise DeployError(f"a deployed file ends in {' or '.join(EXPORTED_SUFFIXES)}, and {path.name!r} does not.")
     if path.suffix == ".xml" and engine == "onnxruntime":
         raise DeployError(f"ONNX Runtime cannot run {path.name}, which is OpenVINO's; leave --engine out.")
     if not path.is_file():
@@ -173,42 +56,6 @@ def load_deployed(path: Path | str, engine: Engine | None = None, threads: int |
     if engine == "onnxruntime":
         return _load_onnxruntime(path, threads)
     return _load_openvino(path, threads)
-
-
-def deploy_network(source: "Source", threads: int | None = None) -> Deployed:
-    """A network of PyTorch behind the same interface.
-
-    Args:
-        source: the network, which must have a normalisation.
-        threads: of torch; all available cores by default.
-
-    Raises:
-        DeployError: nobody knows how the network's inputs are normalised.
-    """
-    import torch
-
-    from reslab.data.batches import to_channels_last
-    from reslab.environment import available_cores
-
-    normalization = source.known_normalization()
-    network = source.model.eval().to(memory_format=torch.channels_last)
-    torch.set_num_threads(threads or available_cores())
-
-    def run(images: Images) -> Logits:
-        with torch.inference_mode():
-            logits: Logits = network(to_channels_last(normalization(images))).numpy()
-        return logits
-
-    submit, close = _in_order(run)
-    metadata = source.metadata()
-    num_classes = source.model.num_classes
-    return Deployed(source.name, "torch", source.preprocessing, num_classes, source.classes, metadata, submit, close)
-
-
-def _in_order(run: Callable[[Images], Logits]) -> tuple[Callable[[Images], "Future[Logits]"], Callable[[], object]]:
-    """`run` in a thread of its own, so that the caller can make the next batch meanwhile."""
-    thread = ThreadPoolExecutor(1, "inference")
-    return lambda images: thread.submit(run, images), thread.shutdown
 
 
 # ONNX Runtime
@@ -229,7 +76,7 @@ def _load_onnxruntime(path: Path, threads: int | None) -> Deployed:
             raise DeployError(f"ONNX Runtime cannot run {path}: {first_line(error)}") from None
         return found
 
-    return Deployed(str(path), "onnxruntime", *about, metadata, *_in_order(run))
+    return Deployed(about, "onnxruntime", *in_order(run), metadata)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -284,7 +131,7 @@ def _load_openvino(path: Path, threads: int | None) -> Deployed:
         return future
 
     queue.set_callback(done)
-    return Deployed(str(path), "openvino", *about, metadata, submit, queue.wait_all)
+    return Deployed(about, "openvino", submit, queue.wait_all, metadata)
 
 
 def read_openvino(path: Path) -> tuple[Any, dict[str, str]]:
@@ -333,26 +180,16 @@ def _known(sizes: list[Any]) -> tuple[int, ...]:
 
 def _described(
     path: Path, metadata: Mapping[str, str], pixels: bool, shape: tuple[int, ...], outputs: tuple[int, ...]
-) -> tuple[Preprocessing, int, tuple[str, ...] | None]:
-    """Preprocessing, number of classes and their names, held to the graph."""
-    if _PREPROCESSING not in metadata or not pixels:
-        raise DeployError(
-            f"{path} does not take pixels and say how they are made of an image; write it with `reslab export` and "
-            "--input uint8."
-        )
-    preprocessing = Preprocessing.from_json(metadata[_PREPROCESSING])
-    if shape != preprocessing.shape or len(outputs) != 1 or outputs[0] < 1:
+) -> Description:
+    """What the file says of its network, held to the graph."""
+    if not pixels:
+        raise DeployError(f"{path} does not take pixels; write it with `reslab export` and --input uint8.")
+    if len(outputs) != 1 or outputs[0] < 1:
+        raise DeployError(f"{path} does not answer one number a class; export it again.")
+    try:
+        about = Description.from_metadata(str(path), metadata, outputs[0])
+    except DataError as error:
+        raise DeployError(str(error)) from None
+    if shape != about.preprocessing.shape:
         raise DeployError(f"{path} takes images of another shape than it says; export it again.")
-    classes = None
-    if _CLASSES in metadata:
-        try:
-            classes = tuple(json.loads(metadata[_CLASSES]))
-        except (ValueError, TypeError, RecursionError):
-            classes = ()
-        if len(classes) != outputs[0] or not all(isinstance(name, str) for name in classes):
-            raise DeployError(f"{path} does not say which {outputs[0]} classes it knows; export it again.")
-    return preprocessing, outputs[0], classes
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+    return about

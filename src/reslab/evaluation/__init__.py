@@ -1,9 +1,18 @@
-"""How good a network is: error rates under a stated protocol, and batch-norm statistics measured precisely."""
+"""How good a network is: error rates under a stated protocol, and batch-norm statistics measured precisely.
 
-from reslab.evaluation.evaluate import EVALUATION_BATCH, Evaluation, evaluate
-from reslab.evaluation.precise_bn import precise_batch_norm
-from reslab.evaluation.protocols import Dense, OneCrop, Shifted, TenCrop
-from reslab.evaluation.scoring import average_scores, predict_split
+Importing this package imports no torch; its names do.
+"""
+
+from typing import TYPE_CHECKING
+
+from reslab.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from reslab.evaluation.dense import Dense
+    from reslab.evaluation.error_rates import EVALUATION_BATCH, Evaluation, evaluate
+    from reslab.evaluation.precise_bn import precise_batch_norm
+    from reslab.evaluation.protocols import OneCrop, Shifted, TenCrop
+    from reslab.evaluation.scoring import average_scores, predict_split
 
 __all__ = [
     "EVALUATION_BATCH",
@@ -17,3 +26,14 @@ __all__ = [
     "precise_batch_norm",
     "predict_split",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        **dict.fromkeys(("EVALUATION_BATCH", "Evaluation", "evaluate"), "reslab.evaluation.error_rates"),
+        **dict.fromkeys(("OneCrop", "Shifted", "TenCrop"), "reslab.evaluation.protocols"),
+        **dict.fromkeys(("average_scores", "predict_split"), "reslab.evaluation.scoring"),
+        "Dense": "reslab.evaluation.dense",
+        "precise_batch_norm": "reslab.evaluation.precise_bn",
+    },
+)

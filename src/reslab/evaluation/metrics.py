@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reslab.data.dataset import Labels
-from reslab.evaluation.evaluate import Evaluation, score
+from reslab.evaluation.error_rates import Evaluation, score
 from reslab.evaluation.scoring import Scores
 
 __all__ = [

@@ -15,7 +15,7 @@ from reslab.data.normalization import Normalization
 from reslab.data.photos import PhotoSplit
 from reslab.environment import available_cores
 from reslab.errors import DataError
-from reslab.evaluation.evaluate import EVALUATION_BATCH
+from reslab.evaluation.error_rates import EVALUATION_BATCH
 from reslab.evaluation.protocols import EvaluationProtocol, OneCrop
 from reslab.models.features import FeatureNetwork
 

@@ -4,9 +4,9 @@ torchvision's names are here too, imported with torch on first use: `from reslab
 Bottleneck, conv3x3, conv1x1, resnet18, ..., wide_resnet101_2`.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from reslab.lazy import lazy_names
 from reslab.models.spec import NetSpec
 from reslab.models.zoo import cifar_resnet, list_models, parse_model, spell
 
@@ -54,15 +54,6 @@ __all__ = [
     "wide_resnet101_2",
 ]
 
-_HOMES = {
-    "BasicBlock": "blocks",
-    "Bottleneck": "blocks",
-    "ResNet": "resnet",
-    "VGG": "vgg",
-    "conv1x1": "layers",
-    "conv3x3": "layers",
-}
-
 
 def create_model(
     model: str | NetSpec, *, weights: Any = None, progress: bool = True, **overrides: Any
@@ -92,11 +83,12 @@ def create_model(
     return network
 
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module(f"reslab.models.{_HOMES.get(name, 'named')}"), name)
-    raise AttributeError(f"module 'reslab.models' has no attribute {name!r}")
+_LAYERS = {"BasicBlock": "blocks", "Bottleneck": "blocks", "ResNet": "resnet", "VGG": "vgg"}
+_LAYERS |= dict.fromkeys(("conv1x1", "conv3x3"), "layers")
+_OF_TORCH = {name: f"reslab.models.{_LAYERS.get(name, 'named')}" for name in __all__ if name not in globals()}
+
+__getattr__, _ = lazy_names(__name__, _OF_TORCH)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted(__all__)

@@ -4,14 +4,14 @@ A spelling is a name, or a name with fields of `NetSpec` changed in brackets: `r
 Besides the registered names, `resnet{6n+2}` and `plain{6n+2}` are known for every n (Sec. 4.2).
 """
 
-import difflib
 import fnmatch
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from reslab.errors import ModelError
+from reslab.errors import ModelError, suggestion
+from reslab.fields import knobs, show
 from reslab.models.spec import NetSpec
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "list_models",
     "named_model",
     "parse_model",
+    "read_field",
     "spell",
     "with_fields",
 ]
@@ -145,9 +146,8 @@ def named_model(name: str) -> NamedModel:
     if (match := _CIFAR_NAME.fullmatch(name)) and (depth := int(match[2])) >= 8 and depth % 6 == 2:
         shortcut = "none" if match[1] == "plain" else "A"
         return NamedModel(cifar_resnet((depth - 2) // 6, shortcut=shortcut), "Sec. 4.2, 6n+2 layers")
-    near = difflib.get_close_matches(name, _REGISTRY, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`reslab models` lists them."
-    raise ModelError(f"there is no model named {name!r}; {hint}")
+    hint = suggestion(name, _REGISTRY, "; `reslab models` lists them.", most=3)
+    raise ModelError(f"there is no model named {name!r}{hint}")
 
 
 def parse_model(
@@ -188,7 +188,7 @@ def split_spelling(spelling: str) -> tuple[NamedModel, dict[str, Any]]:
             raise ModelError(f"cannot read {item.strip()!r} in the model {spelling!r}: write field=value.")
         if name in given:
             raise ModelError(f"{name} stands twice in the model {spelling!r}.")
-        given[name] = _parse_value(name, text)
+        given[name] = read_field(name, text)
     return named_model(match[1]), given
 
 
@@ -201,9 +201,8 @@ def apply_overrides(spec: NetSpec, overrides: Mapping[str, Any]) -> NetSpec:
     known = [field.name for field in fields(NetSpec)]
     for name in overrides:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}."
-            raise ModelError(f"a network has no field {name!r}; {hint}")
+            hint = suggestion(name, known, f"; it has {', '.join(known)}.")
+            raise ModelError(f"a network has no field {name!r}{hint}")
     return replace(spec, **overrides)
 
 
@@ -237,52 +236,22 @@ def spell(spec: NetSpec) -> str:
 
 
 def _bracketed(values: Mapping[str, Any]) -> str:
-    return f"[{','.join(f'{name}={_format_value(value)}' for name, value in values.items())}]" if values else ""
+    return f"[{','.join(f'{name}={show(value)}' for name, value in values.items())}]" if values else ""
 
 
-def _parse_counts(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("-"))
+def read_field(name: str, text: str) -> Any:
+    """The value of a field of `NetSpec` that a text stands for.
 
-
-def _parse_flag(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
-
-
-def _parse_flags(text: str) -> tuple[bool, ...]:
-    return tuple(_parse_flag(part) for part in text.split("-")) if text else ()
-
-
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    "blocks": _parse_counts,
-    "widths": _parse_counts,
-    "replace_stride_with_dilation": _parse_flags,
-    **dict.fromkeys(("num_classes", "in_channels", "groups", "width_per_group", "squeeze_excitation"), int),
-    **dict.fromkeys(("dropout", "branch_dropout", "stochastic_depth", "gate_bias"), float),
-    **dict.fromkeys(("zero_init_residual", "projection_norm", "projection_pool", "conv_bias"), _parse_flag),
-}
-_FORMS: dict[Callable[[str], Any], str] = {
-    _parse_counts: "numbers joined by dashes, as in 3-4-6-3",
-    int: "a whole number",
-    float: "a number",
-    _parse_flag: "true or false",
-    _parse_flags: "true or false for each stage after the first, joined by dashes",
-}
-
-
-def _parse_value(name: str, text: str) -> Any:
-    parser = _PARSERS.get(name)
-    if parser is None:
-        return text
+    Raises:
+        ModelError: it stands for none.
+    """
+    item = next((item for item in knobs(NetSpec) if item.name == name), None)
+    if item is None:
+        return text  # `apply_overrides` says that there is no such field
     try:
-        return parser(text)
-    except (ValueError, KeyError):
-        raise ModelError(f"cannot read {name}={text!r}: it takes {_FORMS[parser]}.") from None
-
-
-def _format_value(value: object) -> str:
-    if isinstance(value, tuple):
-        return "-".join(map(_format_value, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return item.parse(text)
+    except ValueError as takes:
+        raise ModelError(f"{name} must be {takes}, not {text}.") from None
 
 
 _register_all()

@@ -36,7 +36,7 @@ def draw_error_curves(results: dict[str, Any], path: Path) -> None:
             ):
                 if not own[0][x]:
                     continue
-                values = np.array([_smoothed(curve[y]) if y == "train_error" else curve[y] for curve in own])
+                values = np.array([_smoothed(curve[x], curve[y]) if y == "train_error" else curve[y] for curve in own])
                 kind = "train" if y == "train_error" else "test"
                 axes.plot(
                     own[0][x], values.mean(axis=0), style, color=color, linewidth=width, label=f"{network} {kind}"
@@ -45,7 +45,8 @@ def draw_error_curves(results: dict[str, Any], path: Path) -> None:
                     axes.fill_between(own[0][x], values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, lw=0)
         schedule = results["recipe"]["schedule"]
         for milestone in schedule["milestones"] if schedule.get("decay", "steps") == "steps" else ():
-            axes.axvline(milestone, color="0.8", linewidth=0.8, zorder=0)
+            label = "rate divided by 10" if milestone == schedule["milestones"][0] else None
+            axes.axvline(milestone, color="0.6", linewidth=0.8, linestyle=":", zorder=0, label=label)
         axes.set(xlabel="iteration", title="plain nets" if family == "plain" else "residual nets")
         axes.grid(alpha=0.25)
         axes.legend(fontsize="small")
@@ -56,6 +57,9 @@ def draw_error_curves(results: dict[str, Any], path: Path) -> None:
     save_figure(figure, path)
 
 
-def _smoothed(errors: list[float], window: int = 3) -> list[float]:
-    """Running mean: a point is the error of few images, and the eye needs the trend."""
-    return [float(np.mean(errors[max(0, end - window) : end])) for end in range(1, len(errors) + 1)]
+def _smoothed(ends: list[int], errors: list[float], window: int = 3) -> list[float]:
+    """Running mean, each row weighted by its iterations: a point is the error of few images, and of a row that an
+    evaluation or the end cut short of very few, and the eye needs the trend."""
+    weights = np.diff(np.array([0, *ends]))
+    places = ((max(0, end - window), end) for end in range(1, len(errors) + 1))
+    return [float(np.average(errors[start:end], weights=weights[start:end])) for start, end in places]

@@ -14,7 +14,7 @@ from reslab.paper.figures import draw_error_curves
 from reslab.paper.reference import CIFAR_ITERATIONS, CIFAR_TEST_ERRORS
 from reslab.paper.results import read_results
 
-__all__ = ["figure_path", "table_rows", "write_report"]
+__all__ = ["figure_path", "report_path", "table_rows", "write_report"]
 
 _MEASURES = ("train_error", "train_error_clean", "test_error")
 
@@ -22,6 +22,11 @@ _MEASURES = ("train_error", "train_error_clean", "test_error")
 def figure_path(folder: Path, results: dict[str, Any]) -> Path:
     """Where an experiment's figure is."""
     return folder / f"{results['experiment']}.png"
+
+
+def report_path(folder: Path) -> Path:
+    """Where an experiment's report is."""
+    return folder / "report.html"
 
 
 def write_report(folder: Path) -> Path:
@@ -44,9 +49,8 @@ def write_report(folder: Path) -> Path:
         cost=_cost(results["rows"]),
         full_iterations=CIFAR_ITERATIONS,
     )
-    path = folder / "report.html"
-    write_text(path, html)
-    return path
+    write_text(report_path(folder), html)
+    return report_path(folder)
 
 
 def table_rows(results: dict[str, Any]) -> list[dict[str, str]]:

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
+from reslab.analysis.checkpoint_plan import plan_checkpointing
 from reslab.analysis.complexity import count_macs, summarize
-from reslab.analysis.memory import DTYPES, FIRST_STEP_BYTES, Precision, Segments, plan_checkpointing
+from reslab.analysis.training_memory import DTYPES, FIRST_STEP_BYTES, Precision, Segments
 from reslab.environment import available_cores, parse_size, resident_bytes
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models.spec import NetSpec
+from reslab.training.allocator import tensor_memory
 from reslab.training.fused import finds_norms, has_kernels
-from reslab.training.memory import tensor_memory
 from reslab.training.native import cxx_compiler
 from reslab.training.recipe import HardwareRecipe, Recipe
 

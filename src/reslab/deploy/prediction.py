@@ -1,25 +1,31 @@
-"""From image files to labels: decoding in threads, while the network runs."""
+"""From images to labels: decoding in threads, while the network runs."""
 
+import csv
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from reslab.data.dataset import Images
-from reslab.data.decoding import decode_image
+from reslab.data.decoding import decode_image, upright
 from reslab.data.listing import IMAGE_SUFFIXES
 from reslab.data.preprocessing import Preprocessing
-from reslab.deploy.runtime import Deployed, Logits
+from reslab.deploy.deployed import Deployed, Logits
 from reslab.environment import available_cores
 from reslab.errors import DataError
+from reslab.files.atomic import atomic_path
 
-__all__ = ["Prediction", "find_images", "predict", "read_image", "usual_batch_size"]
+__all__ = ["AnyImage", "Prediction", "find_images", "predict", "prediction_table", "read_image", "usual_batch_size"]
+
+AnyImage: TypeAlias = Path | str | bytes | Image.Image | NDArray[np.uint8]
 
 _PIXELS_A_BATCH = 16 * 224 * 224
 _LARGEST_BATCH = 128
@@ -28,10 +34,10 @@ _RUNNING = 2  # batches handed to the engine: one runs, one waits
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a network says of an image file.
+    """What a network says of an image.
 
     Args:
-        path: of the file.
+        path: of the file; of an image in memory, its number among those that were given, as a path.
         labels: the classes with the highest probabilities, the highest first; none if there is an error.
         probabilities: theirs, from 0 to 1.
         error: why the file could not be used; None if it could.
@@ -42,10 +48,15 @@ class Prediction:
     probabilities: tuple[float, ...] = ()
     error: str | None = None
 
+    @property
+    def shown_path(self) -> str:
+        """The path as text; bytes that are none stay visible."""
+        return os.fsencode(self.path).decode(errors="backslashreplace")
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         return {
-            "path": show_path(self.path),
+            "path": self.shown_path,
             "labels": list(self.labels),
             "probabilities": list(self.probabilities),
             "error": self.error,
@@ -54,20 +65,20 @@ class Prediction:
 
 def predict(
     deployed: Deployed,
-    paths: Iterable[Path | str],
+    images: Iterable[AnyImage],
     *,
     top: int = 5,
     batch_size: int | None = None,
     decoders: int | None = None,
 ) -> Iterator[Prediction]:
-    """The labels of image files, in the order of the files; a file that cannot be used has an error instead.
+    """The labels of images, in their order; one that cannot be used has an error instead.
 
     Nothing is read before the first result is asked for, and then some batches ahead at most: memory does not depend
-    on the number of files. Neither batch size nor decoders change a result, except for rounding.
+    on the number of images. Neither batch size nor decoders change a result, except for rounding.
 
     Args:
         deployed: the network, as `load_deployed` or `deploy_network` give it.
-        paths: of the files.
+        images: files by their paths, files' bytes, Pillow's images, or arrays, (H, W), (H, W, 1) or (H, W, 3) uint8.
         top: labels an image, as many as there are classes at most.
         batch_size: images a forward pass; `usual_batch_size` by default.
         decoders: threads that decode; as many as there are cores by default. Pillow decodes and resizes outside of
@@ -81,7 +92,7 @@ def predict(
     decoders = available_cores() if decoders is None else decoders
     if min(top, batch_size, decoders) < 1:
         raise DataError("labels, images a batch and decoders must be positive.")
-    return _predictions(deployed, paths, top, batch_size, decoders)
+    return _predictions(deployed, images, top, batch_size, decoders)
 
 
 def usual_batch_size(preprocessing: Preprocessing) -> int:
@@ -110,29 +121,66 @@ def find_images(paths: Iterable[Path | str]) -> Iterator[Path]:
             yield path
 
 
-def read_image(path: Path, preprocessing: Preprocessing) -> Images:
-    """The network's view of an image file, (H, W, C) uint8, turned upright where the camera says how it was held.
+def read_image(image: AnyImage, preprocessing: Preprocessing) -> Images:
+    """The network's view of an image, (H, W, C) uint8, turned upright where the camera says how it was held.
+
+    Args:
+        image: as for `predict`.
+        preprocessing: of the network.
 
     Raises:
-        DataError: the file is missing, damaged, too large, or no image; the message does not repeat its name.
+        DataError: it is missing, damaged, too large, or no image; the message does not repeat its name.
     """
-    if path.is_dir():
+    if isinstance(image, Image.Image):
+        return preprocessing(upright(image))
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,)):
+            raise DataError(f"an array of an image is (H, W), (H, W, 1) or (H, W, 3) uint8, not {_kind(image)}.")
+        if not image.size:
+            raise DataError("the array has no pixels.")
+        return preprocessing(Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image))
+    if not isinstance(image, str | Path | bytes):
+        raise DataError(f"an image is a path, bytes, an image of Pillow or an array, not {type(image).__name__}.")
+    source = image if isinstance(image, bytes) else Path(image)
+    if isinstance(source, Path) and source.is_dir():
         raise DataError("it is a folder without images.")
-    return preprocessing(decode_image(path, preprocessing.channels))
+    return preprocessing(decode_image(source, preprocessing.channels))
 
 
-def show_path(path: Path) -> str:
-    """A path as text; bytes that are none stay visible."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+def _kind(array: NDArray[Any]) -> str:
+    return f"{array.dtype} of shape {'x'.join(map(str, array.shape)) or 'a single number'}"
+
+
+@contextmanager
+def prediction_table(path: Path) -> Iterator[Callable[[Prediction], None]]:
+    """Writes predictions into a CSV file that is there when it is whole: a row a label, and one of a file that failed.
+
+    Args:
+        path: of the file, with the columns path, rank, label, probability and error.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("path", "rank", "label", "probability", "error"))
+
+        def write(prediction: Prediction) -> None:
+            if prediction.error is not None:
+                writer.writerow((prediction.shown_path, "", "", "", prediction.error))
+            found = zip(prediction.labels, prediction.probabilities, strict=True)
+            writer.writerows(
+                (prediction.shown_path, rank, label, f"{share:.6f}", "") for rank, (label, share) in enumerate(found, 1)
+            )
+
+        yield write
+        stream.flush()
 
 
 def _predictions(
-    deployed: Deployed, paths: Iterable[Path | str], top: int, batch_size: int, decoders: int
+    deployed: Deployed, images: Iterable[AnyImage], top: int, batch_size: int, decoders: int
 ) -> Iterator[Prediction]:
     pool = ThreadPoolExecutor(decoders, "decoding")
     running: deque[tuple[list[tuple[Path, str | None]], Future[Logits] | None]] = deque()
     try:
-        for batch in _batches(_decoded(pool, paths, deployed.preprocessing, batch_size + decoders), batch_size):
+        for batch in _batches(_decoded(pool, images, deployed.preprocessing, batch_size + decoders), batch_size):
             files = [(path, error) for path, _, error in batch]
             views = [view for _, view, _ in batch if view is not None]
             running.append((files, deployed.submit(np.stack(views)) if views else None))
@@ -148,19 +196,20 @@ _View = tuple[Path, Images | None, str | None]
 
 
 def _decoded(
-    pool: ThreadPoolExecutor, paths: Iterable[Path | str], preprocessing: Preprocessing, ahead: int
+    pool: ThreadPoolExecutor, images: Iterable[AnyImage], preprocessing: Preprocessing, ahead: int
 ) -> Iterator[_View]:
-    """Every file's view or error, in order, `ahead` files being decoded beforehand."""
+    """Every image's view or error, in order, `ahead` images being decoded beforehand."""
 
-    def decode(path: Path) -> _View:
+    def decode(number: int, image: AnyImage) -> _View:
+        path = Path(image) if isinstance(image, str | Path) else Path(str(number))
         try:
-            return path, read_image(path, preprocessing), None
+            return path, read_image(image, preprocessing), None
         except DataError as error:
             return path, None, str(error)
 
     waiting: deque[Future[_View]] = deque()
-    for path in paths:
-        waiting.append(pool.submit(decode, Path(path)))
+    for number, image in enumerate(images):
+        waiting.append(pool.submit(decode, number, image))
         if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:

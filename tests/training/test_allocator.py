@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from reslab.analysis.memory import FIRST_STEP_BYTES, estimate_training_memory
+from reslab.analysis.training_memory import FIRST_STEP_BYTES, estimate_training_memory
 from reslab.errors import RecipeError
 from reslab.models import parse_model
 from reslab.training import train
+from reslab.training.allocator import _tensor_pool, tensor_memory
 from reslab.training.execution import Execution, choose_execution
-from reslab.training.memory import _tensor_pool, tensor_memory
 from reslab.training.recipe_files import load_recipe, recipe_from_dict
 
 # A training in a process of its own, for its peak.

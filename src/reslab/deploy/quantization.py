@@ -3,22 +3,23 @@
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from reslab.data.dataset import ImageData, Images, Role, Split
+from reslab.data import AnyData, Role
+from reslab.data.dataset import Samples
 from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.deploy.gate import Comparison, check, compare
-from reslab.deploy.quantize import QuantizationError
+from reslab.deploy.quantizers import QuantizationError
 from reslab.deploy.runtime import Engine, load_deployed
-from reslab.deploy.source import Source
 from reslab.deploy.writing import writing
+from reslab.trained import Trained
 
-__all__ = ["DEFAULT_IMAGES", "DEFAULT_MAX_DROP", "INT8_SUFFIXES", "QuantizationReport", "quantize"]
+__all__ = ["DEFAULT_IMAGES", "DEFAULT_MAX_DROP", "INT8_SUFFIXES", "Gate", "QuantizationReport", "quantize"]
 
 DEFAULT_IMAGES = 300
 DEFAULT_MAX_DROP = 0.5
@@ -37,6 +38,7 @@ class QuantizationReport:
 
     Args:
         path: of the file.
+        data: name of the images.
         num_bytes: of the file, OpenVINO's weights included.
         float32_bytes: of the file that was quantised.
         calibration_images: from the train split.
@@ -46,6 +48,7 @@ class QuantizationReport:
     """
 
     path: Path
+    data: str
     num_bytes: int
     float32_bytes: int
     calibration_images: int
@@ -57,6 +60,7 @@ class QuantizationReport:
         """As plain values."""
         return {
             "path": str(self.path),
+            "data": self.data,
             "num_bytes": self.num_bytes,
             "float32_bytes": self.float32_bytes,
             "calibration_images": self.calibration_images,
@@ -66,16 +70,29 @@ class QuantizationReport:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What an int8 file must be to be written.
+
+    Args:
+        max_drop: top-1 error, in percentage points, that int8 may add.
+        force: whether to write a file that is worse or no faster, too.
+        threads: that both files are run with; all available cores by default.
+    """
+
+    max_drop: float = DEFAULT_MAX_DROP
+    force: bool = False
+    threads: int | None = None
+
+
 def quantize(
-    source: Source,
-    data: ImageData,
+    trained: Trained,
+    data: AnyData,
     out: Path | str,
     *,
     engine: Engine = "openvino",
     num_images: int = DEFAULT_IMAGES,
-    max_drop: float = DEFAULT_MAX_DROP,
-    force: bool = False,
-    threads: int | None = None,
+    gate: Gate | None = None,
     progress: Progress | None = None,
 ) -> QuantizationReport:
     """Writes an int8 file, after comparing its errors and its speed with those of a float32 file.
@@ -84,14 +101,12 @@ def quantize(
     not calibrated on, which the network has seen in training. Test images decide nothing.
 
     Args:
-        source: the network.
-        data: labelled images of the network's shape.
+        trained: the network, whose normalisation must be known.
+        data: labelled images; photos are seen as the network sees them.
         out: of the file to write; its suffix is the engine's.
         engine: that the file is for.
         num_images: to calibrate with.
-        max_drop: top-1 error, in percentage points, that int8 may add.
-        force: write a file that is worse or no faster, too.
-        threads: that both files are run with; all available cores by default.
+        gate: what the file must be to be written.
         progress: told what is being done, how much of it is done, and how much there is to do.
 
     Raises:
@@ -100,23 +115,22 @@ def quantize(
         ReslabError: the data do not fit, the libraries are missing, or a file cannot be written.
     """
     out, tell, files = Path(out), progress or (lambda text, done, total: None), ENGINE_FILES[engine]
+    gate = gate or Gate()
     if out.suffix != INT8_SUFFIXES[engine]:
         raise QuantizationError(f"{out.name} must end in {INT8_SUFFIXES[engine]}, as {engine}'s files do.")
     if out.is_dir():
         raise QuantizationError(f"{out} is a folder; give the name of a file that ends in {out.suffix}.")
-    if source.model.spec.in_channels == 3:
-        data = data.as_rgb()
-    source.check(data)
-    if source.classes is None:
-        source = replace(source, classes=data.classes)  # a wrong order would show as an error of 90 %
+    data = trained.about.fit(data)
+    if trained.about.classes is None:  # a wrong order would show as an error of 90 %
+        trained = Trained(trained.model, trained.about.named(data.classes))
     calibration, held_out, role = _parts(data, num_images)
     with tempfile.TemporaryDirectory() as folder:
         float32_path, int8_path = (Path(folder) / f"{name}{out.suffix}" for name in ("float32", "int8"))
         tell("Exporting", 0, 1)
-        files.export(source, float32_path)
+        files.export(trained, float32_path)
         tell("Quantising", 0, 1)
-        batches = [calibration[at : at + _CALIBRATION_BATCH] for at in range(0, len(calibration), _CALIBRATION_BATCH)]
-        files.quantize(float32_path, batches, int8_path)
+        starts = range(0, len(calibration), _CALIBRATION_BATCH)
+        files.quantize(float32_path, [calibration.read(at, at + _CALIBRATION_BATCH) for at in starts], int8_path)
         done = 0
 
         def advance(count: int) -> None:
@@ -124,21 +138,19 @@ def quantize(
             done += count
             tell("Comparing", done, 2 * len(held_out))
 
-        with load_deployed(float32_path, engine, threads) as float32, load_deployed(int8_path, engine, threads) as int8:
+        with (
+            load_deployed(float32_path, engine, gate.threads) as float32,
+            load_deployed(int8_path, engine, gate.threads) as int8,
+        ):
             comparison = compare(float32, int8, held_out, role=role, advance=advance)
-        refused = False
-        try:
-            check(comparison, max_drop)
-        except QuantizationError:
-            if not force:
-                raise
-            refused = True
+        refused = _refused(comparison, gate)
         for suffix in reversed(files.suffixes):
             with writing(out.with_suffix(suffix)) as temporary:
                 shutil.copyfile(int8_path.with_suffix(suffix), temporary)
         sizes = [files.num_bytes(path) for path in (int8_path, float32_path)]
     return QuantizationReport(
         path=out,
+        data=data.name,
         num_bytes=sizes[0],
         float32_bytes=sizes[1],
         calibration_images=len(calibration),
@@ -148,18 +160,29 @@ def quantize(
     )
 
 
-def _parts(data: ImageData, num_images: int) -> tuple[Images, Split, Role]:
+def _refused(comparison: Comparison, gate: Gate) -> bool:
+    """Whether the comparison speaks against the file, and it is wanted all the same."""
+    try:
+        check(comparison, gate.max_drop)
+    except QuantizationError:
+        if not gate.force:
+            raise
+        return True
+    return False
+
+
+def _parts(data: AnyData, num_images: int) -> tuple[Samples, Samples, Role]:
     """Images to calibrate with, and others to compare on with their role."""
     if num_images < 1:
         raise QuantizationError(f"it takes at least one image to calibrate with, not {num_images}.")
     train = data.split("train")
     order = np.random.default_rng(_SEED).permutation(len(train))  # a folder's images come class by class
+    calibration = train.subset(order[:num_images])
     if "val" in data.splits:
-        return train.images[order[:num_images]], data.split("val"), "val"
+        return calibration, data.split("val"), "val"
     if len(train) <= num_images:
         raise QuantizationError(
             f"{data.name} has no val split, and of its {len(train):,} train images none are left to compare on when "
             f"{num_images:,} calibrate; give fewer with --images."
         )
-    held_out = order[num_images : num_images + _LARGEST_GATE]
-    return train.images[order[:num_images]], Split(train.images[held_out], train.labels[held_out]), "train"
+    return calibration, train.subset(order[num_images : num_images + _LARGEST_GATE]), "train"

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from reslab.analysis.memory import (
+from reslab.analysis.checkpoint_plan import plan_checkpointing
+from reslab.analysis.training_memory import (
     FIRST_STEP_BYTES,
     MOST_GAPS,
     estimate_training_memory,
     largest_training_batch,
-    plan_checkpointing,
 )
 from reslab.errors import ModelError
 from reslab.models import create_model, parse_model

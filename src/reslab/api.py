@@ -1,0 +1,356 @@
+"""What the package is used by in Python; the command line does nothing that is not here or below.
+
+import reslab
+
+network = reslab.load("runs/resnet20-digits-digits-quick-seed0")
+network.predict("7.png").labels[0]
+network.evaluate().evaluation.top1_error
+network.export("seven.onnx")
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self, overload
+
+import numpy as np
+from PIL import Image
+
+from reslab.console import progress_bar
+from reslab.data import ImageData, Role
+from reslab.deploy.deployed import Deployed, deploy_network
+from reslab.deploy.engine_files import ENGINE_FILES
+from reslab.deploy.evaluation import evaluate_deployed
+from reslab.deploy.export_task import ExportReport, InputKind
+from reslab.deploy.formats import FORMATS, export
+from reslab.deploy.prediction import AnyImage, Prediction, find_images, predict
+from reslab.deploy.quantization import DEFAULT_IMAGES, Gate, QuantizationReport, quantize
+from reslab.deploy.runtime import Engine, load_deployed
+from reslab.errors import DataError, ReslabError, WeightsError
+from reslab.evaluation.outcomes import Outcome, check_same_images, ensemble_outcome, evaluate_network
+from reslab.evaluation.protocol_options import choose_protocol
+from reslab.evaluation.protocols import EvaluationProtocol
+from reslab.evaluation.subjects import EvaluationImages, Subject, choose_images, load_subject
+from reslab.trained import Description, Reference, Trained, load_trained
+from reslab.trained.loading import choose_device
+
+__all__ = ["Network", "evaluate_networks", "load"]
+
+
+class Network:
+    """A trained network, to predict with, to test, to export and to quantise.
+
+    Args:
+        reference: by which it is named.
+        engine: that runs an exported file.
+        threads: of one inference; all available cores by default.
+        **options: of `load_trained`.
+    """
+
+    def __init__(
+        self, reference: Reference, *, engine: Engine | None = None, threads: int | None = None, **options: Any
+    ) -> None:
+        if engine and not reference.exported:
+            raise WeightsError("an engine is for exported files; PyTorch runs the others.")
+        given = [name for name, value in {**options, **options.get("overrides", {})}.items() if value not in (None, {})]
+        if given and reference.exported:
+            raise WeightsError(f"{given[0]} is for a model's name; {reference.name} says it itself.")
+        self.reference, self.engine, self.threads, self.options = reference, engine, threads, options
+        self._trained: Trained | None = None
+        self._deployed: Deployed | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the threads that it runs in."""
+        if self._deployed:
+            self._deployed.close()
+            self._deployed = None
+
+    @property
+    def about(self) -> Description:
+        """How it sees images, what it answers, where it comes from."""
+        return self.deployed.about if self.reference.exported else self.trained.about
+
+    @property
+    def trained(self) -> Trained:
+        """The network of PyTorch.
+
+        Raises:
+            WeightsError: it is an exported file.
+        """
+        if self._trained is None:
+            self._trained = load_trained(self.reference, **self.options)
+        return self._trained
+
+    @property
+    def deployed(self) -> Deployed:
+        """The network as something that runs pixels, whatever it is."""
+        if self._deployed is None:
+            if self.reference.exported:
+                self._deployed = load_deployed(self.reference.exported, self.engine, self.threads)
+            else:
+                self._deployed = deploy_network(self.trained, self.threads)
+        return self._deployed
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # bytes and texts are iterables, too
+        self, images: bytes | Image.Image | "np.ndarray[Any, Any]", *, top: int = 5
+    ) -> Prediction: ...
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, images: str | Path, *, top: int = 5
+    ) -> "Prediction | list[Prediction]": ...
+    @overload
+    def predict(self, images: Iterable[AnyImage], *, top: int = 5) -> list[Prediction]: ...
+
+    def predict(self, images: AnyImage | Iterable[AnyImage], *, top: int = 5) -> Prediction | list[Prediction]:
+        """The labels of one image, or of several.
+
+        Args:
+            images: a file by its path, a file's bytes, an image of Pillow or an array of uint8, (H, W), (H, W, 1) or
+                (H, W, 3); or several of them; or a folder, of which all images are meant.
+            top: labels an image.
+
+        Returns:
+            A prediction, or a list of them. Of a single image whatever is wrong is raised; of several it stands in the
+            prediction, and the others go on.
+
+        Raises:
+            ReslabError: the single image cannot be used, or the network cannot be loaded.
+        """
+        single = isinstance(images, str | Path | bytes | Image.Image | np.ndarray)
+        if single and isinstance(images, str | Path) and Path(images).is_dir():
+            return list(self.stream(find_images([images]), top=top))
+        if not single:
+            return list(self.stream(images, top=top))  # type: ignore[arg-type]
+        (found,) = self.stream([images], top=top)  # type: ignore[list-item]
+        if found.error is not None:
+            name = f"{images}: " if isinstance(images, str | Path) else ""
+            raise DataError(f"cannot use the image {name}{found.error}")
+        return found
+
+    def stream(
+        self, images: Iterable[AnyImage], *, top: int = 5, batch_size: int | None = None
+    ) -> Iterator[Prediction]:
+        """Predictions one after the other, as `reslab.deploy.predict` gives them; memory does not grow with them."""
+        yield from predict(self.deployed, images, top=top, batch_size=batch_size, decoders=self.threads)
+
+    def evaluate(self, data: str | Path | None = None, **options: Any) -> Outcome:
+        """Error rates.
+
+        Args:
+            data: a data set's name or place; a run's own by default.
+            **options: of `evaluate_networks`.
+
+        Raises:
+            ReslabError: as `evaluate_networks`.
+        """
+        (outcome,) = evaluate_networks([self], data=data, **options)
+        return outcome
+
+    def export(
+        self,
+        path: str | Path | None = None,
+        *,
+        format: str | None = None,
+        input: InputKind | None = None,
+        opset: int | None = None,
+        progress: bool = False,
+    ) -> ExportReport:
+        """Writes it as a file that runs without this package, after comparing the two.
+
+        Args:
+            path: of the file; by default `model` in the run's folder, or the model's name in the present one.
+            format: onnx, openvino or torch-export; by default the one that the file is named for, or onnx.
+            input: `uint8` for pixels, `float` for normalised images; pixels by default where that is known.
+            opset: version of ONNX's operators.
+            progress: whether to show it.
+
+        Raises:
+            ReslabError: as `reslab.deploy.export`.
+        """
+        if path is None:
+            suffix = FORMATS[format].suffix if format in FORMATS else ".onnx"
+            path, format = self._beside("model", suffix), format or "onnx"
+        with progress_bar(enabled=progress) as bar:
+            task = bar.add_task("Exporting", total=3)
+            tell = lambda text: bar.update(task, description=text, advance=1)  # noqa: E731
+            return export(self.trained, path, format=format, input=input, opset=opset, progress=tell)
+
+    def quantize(
+        self,
+        path: str | Path | None = None,
+        *,
+        data: str | Path | None = None,
+        engine: Engine = "openvino",
+        num_images: int = DEFAULT_IMAGES,
+        gate: Gate | None = None,
+        data_dir: Path | None = None,
+        progress: bool = False,
+    ) -> QuantizationReport:
+        """Writes it in 8-bit integers, if it is as good and faster.
+
+        Args:
+            path: of the file; by default `model-int8` in the run's folder, or the model's name in the present one.
+            data: a data set's name or place; a run's own by default.
+            engine: that the file is for.
+            num_images: of train, to calibrate with.
+            gate: what the file must be to be written.
+            data_dir: where named data sets are looked for first.
+            progress: whether to show it.
+
+        Raises:
+            ReslabError: as `reslab.deploy.quantize`.
+        """
+        data = data if data is not None else self.reference.data
+        if data is None:
+            raise DataError("calibrated on which images? Give --data.")
+        if engine not in ENGINE_FILES:
+            raise ReslabError(f"there is no engine {engine!r}: choose {' or '.join(ENGINE_FILES)}.")
+        if self.reference.folder is None and self.reference.weights is None:
+            raise WeightsError(f"{self.reference.name} has fresh weights, which have learned nothing; give --weights.")
+        images = EvaluationImages(str(data), "train", self.reference.val_images, data_dir, progress)
+        subject = load_subject(self.reference, images, all_roles=True, **self.options)
+        path = path or self._beside("model-int8", ENGINE_FILES[engine].suffixes[0])
+        with progress_bar(enabled=progress) as bar:
+            task = bar.add_task("Exporting", total=1)
+            return quantize(
+                subject.trained,
+                subject.data,
+                path,
+                engine=engine,
+                num_images=num_images,
+                gate=gate,
+                progress=lambda text, done, total: bar.update(task, description=text, completed=done, total=total),
+            )
+
+    def _beside(self, stem: str, suffix: str) -> Path:
+        """A file in a run's folder, or one that is called by the model."""
+        if self.reference.folder is not None:
+            return self.reference.folder / f"{stem}{suffix}"
+        words = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in self.trained.about.model)
+        return Path(f"{words.strip('-')}{stem.removeprefix('model')}{suffix}")
+
+
+def load(
+    name: str | Path,
+    *,
+    weights: str | Path | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    input_size: int | None = None,
+    engine: Engine | None = None,
+    threads: int | None = None,
+    **fields: Any,
+) -> Network:
+    """A trained network, wherever it comes from; its weights are read when they are needed.
+
+    Args:
+        name: the folder of a run, or of weights with their card; such weights; an exported file (.onnx, .xml); or a
+            model's name or spelling, with its weights behind an equals sign: `resnet50=torchvision:V2`.
+        weights: of a model's name: a file, its address, or the name of released ones.
+        mean: of each channel of its inputs, pixels in [0, 1], for weights without a card.
+        std: likewise; 1 where only a mean is given.
+        input_size: side of the images; those of the run's data, or what the network was made for, by default.
+        engine: that runs an exported file; `onnxruntime` for .onnx and `openvino` for .xml by default.
+        threads: of one inference; all available cores by default.
+        **fields: of the network, where they differ from the name's, as in `create_model`.
+
+    Raises:
+        ReslabError: there is no such network, or what is given contradicts itself.
+    """
+    options: dict[str, Any] = {
+        "mean": tuple(mean) if mean is not None else None,
+        "std": tuple(std) if std is not None else None,
+        "input_size": input_size,
+        "overrides": fields,
+    }
+    given = {key: value for key, value in options.items() if value not in (None, {})}
+    return Network(Reference.parse(name, weights), engine=engine, threads=threads, **given)
+
+
+def evaluate_networks(
+    networks: Sequence[Network],
+    *,
+    data: str | Path | None = None,
+    split: Role | None = None,
+    protocol: str = "one-crop",
+    protocol_options: dict[str, Any] | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    use_cache: bool = False,
+    ensemble: bool = False,
+    data_dir: Path | None = None,
+    progress: bool = False,
+) -> list[Outcome]:  # as many arguments as a test has: what is tested, on what, how, and where
+    """Error rates of networks on the same images, or on the runs' own.
+
+    Args:
+        networks: to be tested, as `load` gives them.
+        data: a data set's name or place; the runs' own by default.
+        split: of the data; test where there is one, and val otherwise, by default.
+        protocol: one-crop, ten-crop, shifted or dense; of an exported file one-crop.
+        protocol_options: as in `reslab.evaluation.protocol_options`.
+        device: auto, cpu, cuda, cuda:1, mps.
+        batch_size: views a forward pass; the errors do not depend on it.
+        use_cache: keep scores in the user's cache, and use those that are there.
+        ensemble: put the networks together, and give the outcome of that behind theirs.
+        data_dir: where named data sets are looked for first.
+        progress: whether to show it.
+
+    Raises:
+        ReslabError: something is not there, or does not fit together.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise DataError(f"a batch must have at least one image, not {batch_size}.")
+    references = [network.reference for network in networks]
+    images = choose_images(references, data=data, split=split, data_dir=data_dir, progress=progress)
+    chosen_device = choose_device(device)
+    prepared = [_prepared(network, images, protocol, protocol_options or {}) for network in networks]
+    if ensemble:
+        check_same_images([subject for subject, _ in prepared if isinstance(subject, Subject)])
+    outcomes = []
+    for network, (subject, test) in zip(networks, prepared, strict=True):
+        with progress_bar(enabled=progress) as bar:
+            task = bar.add_task("Evaluating", total=None)
+            advance = lambda done: bar.advance(task, done)  # noqa: B023, E731
+            if isinstance(subject, Subject):
+                bar.update(task, total=len(subject.data.split(subject.role)))
+                outcomes.append(
+                    evaluate_network(
+                        subject,
+                        test,
+                        device=chosen_device,
+                        batch_size=batch_size,
+                        use_cache=use_cache,
+                        advance=advance,
+                    )
+                )
+            else:
+                found = images.load(network.about.data_kind)
+                bar.update(task, total=len(found.split(images.role)))
+                outcomes.append(
+                    evaluate_deployed(network.deployed, found, images.role, batch_size=batch_size, advance=advance)
+                )
+    return [*outcomes, ensemble_outcome(outcomes)] if ensemble else outcomes
+
+
+def _prepared(
+    network: Network, images: EvaluationImages, protocol: str, options: dict[str, Any]
+) -> tuple[Subject | None, EvaluationProtocol]:
+    """A network of PyTorch with its images, None for an exported file; and the protocol."""
+    if network.reference.exported:
+        if protocol != "one-crop" or options:
+            raise DataError(f"{network.reference.name} is an exported file, which is tested with one view as it says.")
+        from reslab.evaluation.protocols import OneCrop
+
+        return None, OneCrop()
+    subject = load_subject(network.reference, images, **network.options)
+    about, spec = subject.about, subject.trained.model.spec
+    shape = subject.data.image_shape
+    whole = subject.sees_whole and isinstance(subject.data, ImageData)
+    return subject, choose_protocol(protocol, options, about, spec, shape, whole)

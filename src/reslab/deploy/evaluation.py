@@ -1,0 +1,60 @@
+"""Tests of deployed networks: a single view of each image, as the file itself says."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+
+from reslab.data import AnyData, Role
+from reslab.deploy.deployed import Deployed
+from reslab.deploy.gate import logits_of
+from reslab.errors import DataError
+from reslab.evaluation.outcomes import Outcome, judge
+from reslab.files.hashing import file_digest
+
+__all__ = ["evaluate_deployed"]
+
+_BATCH = 64
+
+
+def evaluate_deployed(
+    deployed: Deployed,
+    data: AnyData,
+    role: Role = "test",
+    *,
+    batch_size: int | None = None,
+    advance: Callable[[int], object] | None = None,
+) -> Outcome:
+    """Error rates of a deployed network, as `reslab.evaluation.outcomes.evaluate_network` gives them of PyTorch's.
+
+    Args:
+        deployed: the network.
+        data: with the images; classes are matched by name.
+        role: of the images.
+        batch_size: images a pass; 64 by default.
+        advance: told of the number of images done after every batch.
+
+    Raises:
+        DataError: the data do not fit, or an image cannot be used.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise DataError(f"a batch must have at least one image, not {batch_size}.")
+    digest = data.split(role).digest
+    fitting = deployed.about.fit(data)
+    if fitting.image_shape != deployed.preprocessing.shape:
+        ours, theirs = ("x".join(map(str, shape)) for shape in (deployed.preprocessing.shape, fitting.image_shape))
+        raise DataError(f"{deployed.name} takes images of {ours}, but those of {data.name} are {theirs}.")
+    logits = logits_of(deployed, fitting.split(role), batch_size or _BATCH, advance)
+    details: dict[str, Any] = {
+        "protocol": "one-crop",
+        "data_sha256": digest,
+        "engine": deployed.engine,
+        "device": "cpu",
+        "weights_sha256": deployed.about.sha256,
+    }
+    if Path(deployed.name).is_file():
+        details["file_sha256"] = file_digest(Path(deployed.name))
+    scores = softmax(logits.astype(np.float64), axis=1).astype(np.float32)
+    return judge(deployed.name, scores, fitting, role, details)

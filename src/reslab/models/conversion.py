@@ -1,0 +1,104 @@
+"""Files of weights rewritten with another library's names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reslab.errors import ModelError, WeightsError
+from reslab.models.build import build
+from reslab.models.spec import NetSpec
+from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, LoadReport, load_weights, read_card, write_state_dict
+from reslab.models.zoo import parse_model, spell
+
+__all__ = ["ConversionReport", "convert_weights"]
+
+_SUFFIXES = (".safetensors", ".pth", ".pt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionReport:
+    """What was read and written.
+
+    Args:
+        model: spelling of the network.
+        loaded: what became of the file's tensors.
+        to: library whose names were written.
+        path: of the file that was written.
+        num_tensors: in it.
+    """
+
+    model: str
+    loaded: LoadReport
+    to: str
+    path: Path
+    num_tensors: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "model": self.model,
+            "from": self.loaded.layout,
+            "to": self.to,
+            "matched": self.loaded.num_matched,
+            "folded_biases": list(self.loaded.folded),
+            "file": str(self.path),
+        }
+
+
+def convert_weights(
+    source: Path | str,
+    model: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    layout: str = "auto",
+    to: str = "torchvision",
+    out: Path | str | None = None,
+) -> ConversionReport:
+    """Reads weights with one library's names and writes them with another's, having checked every tensor.
+
+    Args:
+        source: a file of weights, or the folder of a run.
+        model: name or spelling of the network that they are for; a run knows it.
+        overrides: fields of the network that differ from the spelling's.
+        layout: library whose names the file has; `auto` finds out.
+        to: library whose names to write.
+        out: file to write, `.safetensors`, `.pth` or `.pt`; by default beside the source.
+
+    Raises:
+        ReslabError: a file cannot be read, does not fit the network, or would be overwritten by what is made of it; or
+            the library has no such networks.
+    """
+    path = Path(source)
+    if path.is_dir() and (path / CARD_NAME).is_file():
+        if model is not None:
+            raise WeightsError(f"{path} says itself which network it is for; leave --model out.")
+        spec, path = NetSpec.from_dict(read_card(path).get("net")), path / WEIGHTS_NAME
+    elif path.is_dir():
+        raise WeightsError(f"{path} is not the folder of a finished run.")
+    elif model is None:
+        raise WeightsError(f"which network is {path} for? Give --model, as in --model resnet20.")
+    else:
+        spec = parse_model(model, overrides)
+    target = Path(out) if out is not None else path.with_name(f"{path.stem}-{to}.safetensors")
+    if target.suffix not in _SUFFIXES:
+        raise WeightsError(f"{target} must end in one of {', '.join(_SUFFIXES)}.")
+    if target.exists() and path.exists() and target.samefile(path):
+        raise WeightsError(f"{target} is the file that is read; choose another name.")
+    _check_layout(to, spec.family, spec.order)
+    network = build(spec)
+    report = load_weights(network, path, layout, replace_head=False)
+    num_tensors = write_state_dict(network, target, to)
+    return ConversionReport(model=spell(spec), loaded=report, to=to, path=target, num_tensors=num_tensors)
+
+
+def _check_layout(layout: str, family: str, order: str) -> None:
+    """Refuses names that the network does not have in that library."""
+    kind = "vgg" if family == "vgg" else "preact" if order == "pre" else "resnet"
+    wanted = {"timm-preact": "preact", "timm-vgg": "vgg"}.get(layout)
+    if wanted and wanted != kind:
+        raise ModelError(f"--to {layout} is for {wanted} networks, and this is a {kind}.")
+    if layout == "timm" and kind != "resnet":
+        raise ModelError(f"timm names a {kind} network's weights otherwise; use --to timm-{kind}.")
+    if layout in ("akamaster", "kuangliu") and kind == "vgg":
+        raise ModelError(f"--to {layout} is for residual networks, and this is a VGG.")

@@ -1,0 +1,221 @@
+"""Trained networks of PyTorch, by their names."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from reslab.data.imagenet import imagenet_names
+from reslab.data.normalization import Normalization
+from reslab.data.preprocessing import Preprocessing
+from reslab.errors import ReslabError, WeightsError
+from reslab.files.hashing import file_digest, hash_arrays
+from reslab.models.build import build
+from reslab.models.features import FeatureNetwork
+from reslab.models.released import WeightCard, locate_weights
+from reslab.models.spec import NetSpec
+from reslab.models.weights import NORMALIZATION_NAME, WEIGHTS_NAME, HeadReplacedWarning, load_weights, read_card
+from reslab.models.zoo import base_name, parse_model, spell
+from reslab.trained.description import LARGEST_WHOLE_SIDE, Description, usual_view
+from reslab.trained.reference import Reference
+
+__all__ = ["LARGEST_INPUT", "Trained", "load_trained"]
+
+LARGEST_INPUT = 1 << 14
+"""Side of an input, in pixels, at most."""
+_FRESH_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network of PyTorch with its weights and what is known of it.
+
+    Args:
+        model: the network, in evaluation mode.
+        about: how it sees images, what it answers, where it comes from.
+    """
+
+    model: FeatureNetwork
+    about: Description
+
+    def to(self, device: str | None) -> Self:
+        """The same with the network on a device; `auto` or None is a GPU where there is one.
+
+        Raises:
+            ReslabError: there is no such device here.
+        """
+        self.model.to(choose_device(device))
+        return self
+
+
+def choose_device(name: str | None) -> str:
+    """A device of this machine, as torch calls it; a GPU for `auto` or None, where there is one.
+
+    Raises:
+        ReslabError: there is no such device here.
+    """
+    if name in (None, "auto"):
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, ImportError):  # torch's ways to say no, by version and device
+        raise ReslabError(f"--device {name} is not on this machine; use auto or cpu.") from None
+    return str(name)
+
+
+def load_trained(
+    name: str | Path | Reference,
+    *,
+    weights: str | Path | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    input_size: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> Trained:
+    """Loads a trained network.
+
+    Args:
+        name: the folder of a run, or of weights with their card, or such weights; a model's name or spelling, with
+            weights behind an equals sign (`resnet50=torchvision:V2`) or fresh ones without.
+        weights: of a model's name: a file, its address, or the name of released ones.
+        mean: of each channel of its inputs, pixels in [0, 1]; where there is a card, it says so itself.
+        std: likewise; 1 where only a mean is given.
+        input_size: side of the images; those of the run's data, or what the network was made for, by default.
+        overrides: fields of a named network that differ from the spelling's.
+        defaults: fields of a named network where neither gives them.
+
+    Raises:
+        ReslabError: there is no such network, its files are damaged or do not fit, or what is given contradicts what a
+            card says.
+    """
+    reference = name if isinstance(name, Reference) else Reference.parse(name, weights)
+    if input_size is not None and not 1 <= input_size <= LARGEST_INPUT:
+        raise ReslabError(f"the size of the input must be between 1 and {LARGEST_INPUT:,} pixels, not {input_size}.")
+    if reference.exported:
+        raise WeightsError(f"{reference.name} is an exported file, which PyTorch does not run.")
+    if reference.folder is not None:
+        given = {"mean": mean, "std": std, **(overrides or {})}
+        if wrong := [key for key, value in given.items() if value is not None]:
+            raise WeightsError(f"{wrong[0]} is for weight files without a card; {reference.name} says it itself.")
+        return _from_folder(reference, input_size)
+    spec = parse_model(reference.model, overrides, defaults)
+    return _from_weights(reference, spec, _given_normalization(mean, std, spec.in_channels), input_size)
+
+
+def _given_normalization(
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None, channels: int
+) -> Normalization | None:
+    if std and not mean:
+        raise WeightsError("a std needs a mean too.")
+    return Normalization.per_channel(mean, std or (1.0,), channels) if mean else None
+
+
+def _from_folder(reference: Reference, input_size: int | None) -> Trained:
+    assert reference.folder is not None
+    card = read_card(reference.folder)
+    try:
+        spec = NetSpec.from_dict(card["net"])
+        normalization = _normalization_of(card, reference.folder)
+        classes = tuple(card["classes"])
+        view = _view_of(card, spec.in_channels, input_size)
+        trained_small = not card.get("preprocessing")
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"the card in {reference.folder} lacks {error}.") from None
+    model = build(spec)
+    load_weights(model, reference.folder / WEIGHTS_NAME, replace_head=False)
+    about = Description(
+        name=str(reference.folder),
+        model=spell(spec),
+        preprocessing=view,
+        sees_whole=trained_small and min(view.height, view.width) <= LARGEST_WHOLE_SIDE,
+        num_classes=spec.num_classes,
+        classes=classes,
+        normalization=normalization,
+        sha256=card["sha256"],
+        pad_with=_pad_with(card, reference),
+        data=reference.data,
+        val_images=reference.val_images,
+    )
+    return Trained(model.eval(), about)
+
+
+def _normalization_of(card: Mapping[str, Any], folder: Path) -> Normalization:
+    described = card["normalization"]
+    if described["kind"] == "per-channel":
+        mean, std = described["mean"], described["std"]
+        return Normalization.per_channel(tuple(mean), tuple(std), len(mean))
+    return Normalization.load(folder / NORMALIZATION_NAME)
+
+
+def _view_of(card: Mapping[str, Any], channels: int, input_size: int | None) -> Preprocessing:
+    """As the card says of photos, or as its data are of small images; at another size in proportion."""
+    seen = card.get("preprocessing") or {}
+    height, width = (seen[key] if seen else card["data"][key] for key in ("height", "width"))
+    resize, interpolation = seen.get("resize", min(height, width)), seen.get("interpolation", "bilinear")
+    if input_size is not None:
+        resize = round(resize * input_size / min(height, width))
+        height = width = input_size
+    return usual_view(height, width, channels, resize=resize, interpolation=interpolation)
+
+
+def _pad_with(card: Mapping[str, Any], reference: Reference) -> str:
+    if "pad_with" in card:
+        return str(card["pad_with"])
+    recipe = reference.run.record.get("recipe") if reference.run else None  # cards of 0.1.0 do not say it
+    return str(recipe["data"].get("pad_with", "mean")) if isinstance(recipe, dict) else "black"
+
+
+def _from_weights(
+    reference: Reference, spec: NetSpec, normalization: Normalization | None, input_size: int | None
+) -> Trained:
+    card, sha256 = None, None
+    if reference.weights is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_FRESH_SEED)  # the same command gives the same scores
+            network = build(spec)
+        note = f"{reference.name} gets fresh, random weights, which have learned nothing; give --weights, or a run."
+    else:
+        network, note = build(spec), ""
+        path, card = locate_weights(spec, base_name(reference.model), reference.weights)
+        _load_whole(network, path)
+        sha256 = file_digest(path)
+    if card and normalization is None:
+        normalization = Normalization.per_channel(card.mean, card.std, spec.in_channels)
+    of_photos = card is not None and card.input_size > LARGEST_WHOLE_SIDE
+    names = tuple(imagenet_names().values())
+    view = _view_for(card, input_size or spec.usual_input_size, spec.in_channels)
+    about = Description(
+        name=reference.weights or spell(spec),
+        model=spell(spec),
+        preprocessing=view,
+        sees_whole=min(view.height, view.width) <= LARGEST_WHOLE_SIDE,
+        num_classes=spec.num_classes,
+        classes=names if of_photos and len(names) == spec.num_classes else None,
+        normalization=normalization,
+        sha256=sha256 or hash_arrays(*(tensor.numpy() for tensor in network.state_dict().values())),
+        note=note,
+    )
+    return Trained(network.eval(), about)
+
+
+def _view_for(card: WeightCard | None, side: int, channels: int) -> Preprocessing:
+    if card is None:
+        return usual_view(side, side, channels)
+    resize = round(side * card.resize / card.input_size)
+    return usual_view(side, side, channels, resize=resize, interpolation=card.interpolation)
+
+
+def _load_whole(network: FeatureNetwork, path: Path) -> None:
+    """Loads a file whose classifier must fit, too, and says how to make it so where only that does not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", HeadReplacedWarning)
+        try:
+            load_weights(network, path)
+        except HeadReplacedWarning as warning:
+            raise WeightsError(
+                f"{path} does not fit {spell(network.spec)}: {warning} Give --num-classes as in the file."
+            ) from None

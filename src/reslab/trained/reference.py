@@ -1,0 +1,107 @@
+"""What a name stands for wherever a network is asked for; nothing large is read to find out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reslab.errors import ModelError, WeightsError
+from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, read_card
+from reslab.models.zoo import parse_model
+from reslab.runs import Run
+
+__all__ = ["EXPORTED_SUFFIXES", "Reference"]
+
+EXPORTED_SUFFIXES = (".onnx", ".xml")
+"""Of the files that `reslab export` and `reslab quantize` write and that can be run."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A network as it is named: by a folder, an exported file, or a model's name with or without weights.
+
+    Args:
+        name: as it was given.
+        folder: of a run, or of weights with their card.
+        exported: an exported file.
+        model: name or spelling.
+        weights: its weights: a file, its address, or the name of released ones.
+    """
+
+    name: str
+    folder: Path | None = None
+    exported: Path | None = None
+    model: str = ""
+    weights: str | None = None
+
+    @classmethod
+    def parse(cls, name: str | Path, weights: str | Path | None = None) -> "Reference":
+        """Reads a name.
+
+        Args:
+            name: the folder of a run, or of weights with their card; such weights themselves; an exported file; a
+                model's name or spelling, with its weights behind an equals sign or without.
+            weights: of a model's name.
+
+        Raises:
+            ReslabError: it is nothing of that.
+        """
+        text, path = str(name), Path(name)
+        if not text:
+            raise WeightsError("the name of the network is empty; give a run's folder, a file or a model's name.")
+        if weights is not None:
+            parse_model(text)
+            return cls(text, model=text, weights=str(weights))
+        if path.suffix in EXPORTED_SUFFIXES and ("=" not in text or path.exists()):
+            return cls(text, exported=path)
+        if Run(path).exists or (path / CARD_NAME).is_file():
+            return cls(text, folder=path)
+        if path.is_dir():
+            raise WeightsError(f"{text} is not the folder of a run.")
+        if path.is_file():
+            if path.name == WEIGHTS_NAME and (path.parent / CARD_NAME).is_file():
+                return cls(text, folder=path.parent)
+            raise WeightsError(f"which network is {text} for? Write it as MODEL={text}, as in resnet20={text}.")
+        model, given = _parted(text)
+        if given is None and len(path.parts) > 1 and "[" not in text:  # no model's name has a slash
+            raise WeightsError(f"there is no folder {text}.")
+        try:
+            parse_model(model)
+        except ModelError as error:
+            if given is not None or "[" in text:
+                raise
+            raise WeightsError(f"{text} is not the folder of a run, and {error}") from None
+        return cls(text, model=model, weights=given)
+
+    @property
+    def run(self) -> Run | None:
+        """The run, where it is one."""
+        return Run(self.folder) if self.folder and Run(self.folder).exists else None
+
+    @property
+    def data(self) -> str | None:
+        """The data that a run was trained on."""
+        return str(self._record.get("data_spec")) if "data_spec" in self._record else None
+
+    @property
+    def val_images(self) -> int:
+        """Images that a run held out of train for validation."""
+        recipe = self._record.get("recipe")
+        inner = recipe.get("data", {}) if isinstance(recipe, dict) else {}
+        return int(self._record.get("val_images", inner.get("val_images", 0)))
+
+    @property
+    def _record(self) -> dict[str, Any]:
+        """What was written when the run was started, or else the card."""
+        if self.folder is None:
+            return {}
+        return self.run.record if self.run else read_card(self.folder, verify=False)
+
+
+def _parted(name: str) -> tuple[str, str | None]:
+    """`MODEL=WEIGHTS` in two; the equals signs within brackets are the model's."""
+    depth = 0
+    for place, character in enumerate(name):
+        depth += (character == "[") - (character == "]")
+        if character == "=" and depth == 0:
+            return name[:place], name[place + 1 :]
+    return name, None
