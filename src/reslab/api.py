@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Self, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from reslab.console import progress_bar
 from reslab.data import ImageData, Role
 from reslab.deploy.deployed import Deployed, deploy_network
 from reslab.deploy.engine_files import ENGINE_FILES
-from reslab.deploy.evaluation import evaluate_deployed
+from reslab.deploy.evaluation import deployed_outcome
 from reslab.deploy.export_task import ExportReport, InputKind
 from reslab.deploy.formats import FORMATS, export
 from reslab.deploy.prediction import AnyImage, Prediction, find_images, predict
@@ -98,7 +99,7 @@ class Network:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # bytes and texts are iterables, too
-        self, images: bytes | Image.Image | "np.ndarray[Any, Any]", *, top: int = 5
+        self, images: bytes | Image.Image | NDArray[np.uint8], *, top: int = 5
     ) -> Prediction: ...
     @overload
     def predict(  # type: ignore[overload-overlap]
@@ -334,7 +335,7 @@ def evaluate_networks(
                 found = images.load(network.about.data_kind)
                 bar.update(task, total=len(found.split(images.role)))
                 outcomes.append(
-                    evaluate_deployed(network.deployed, found, images.role, batch_size=batch_size, advance=advance)
+                    deployed_outcome(network.deployed, found, images.role, batch_size=batch_size, advance=advance)
                 )
     return [*outcomes, ensemble_outcome(outcomes)] if ensemble else outcomes
 

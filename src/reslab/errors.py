@@ -57,5 +57,5 @@ def suggestion(name: str, known: Iterable[str], otherwise: str = ".", *, most: i
         most: names to suggest.
     """
     by_lower = {other.lower(): other for other in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.6)
     return f"; did you mean {' or '.join(by_lower[other] for other in near)}?" if near else otherwise

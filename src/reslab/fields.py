@@ -330,7 +330,7 @@ def _in_words(kind: Any, limits: Mapping[str, Any]) -> str:
     if origin is tuple:
         sizes = limits.get("sizes") or ((len(get_args(kind)),) if get_args(kind)[-1] is not ... else ())
         count = " or ".join(map(str, sizes))
-        one = {int: "whole numbers", float: "numbers", bool: "true or false", str: "texts"}[get_args(kind)[0]]
+        one = {int: "whole numbers", float: "numbers", bool: "true or false"}.get(get_args(kind)[0], "texts")
         joint = "commas" if one == "numbers" else "dashes"
         return f"{f'{count} ' if count else ''}{one}{_range(limits)}, joined by {joint}"
     if isinstance(kind, type) and hasattr(kind, "TAKES"):

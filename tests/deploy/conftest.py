@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from reslab.data.normalization import Normalization
-from reslab.deploy import Preprocessing, Source
+from reslab.deploy import Preprocessing
 from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.models import create_model
+from reslab.trained import Description, Trained
 
 NET = "resnet8[blocks=1-1,widths=16-32,in_channels=1]"
 
@@ -19,7 +20,7 @@ NET = "resnet8[blocks=1-1,widths=16-32,in_channels=1]"
 class Files:
     """The same network as files, and the network."""
 
-    source: Source
+    trained: Trained
     folder: Path
 
     @property
@@ -57,14 +58,23 @@ def quick_exports(operators_read_once):
 
 @pytest.fixture(scope="session")
 def small_net(digits, made_once):
-    """A `Source` that knows the digits, with a mean for every pixel."""
+    """A `Trained` that knows the digits, with a mean for every pixel."""
     split = digits.split("train")
     normalization = Normalization.measure(split.images, "per-pixel-mean")
     folder = made_once("small_net", lambda folder: torch.save(train(split, normalization).state_dict(), folder / "net"))
     model = create_model(NET)
     model.load_state_dict(torch.load(folder / "net"))
     preprocessing = Preprocessing(height=16, width=16, channels=1, resize=16)
-    return Source("a small net", model.eval(), preprocessing, normalization, digits.classes, None)
+    about = Description(
+        name="a small net",
+        model=NET,
+        preprocessing=preprocessing,
+        sees_whole=True,
+        num_classes=10,
+        classes=digits.classes,
+        normalization=normalization,
+    )
+    return Trained(model.eval(), about)
 
 
 @pytest.fixture(scope="session")

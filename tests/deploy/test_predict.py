@@ -60,7 +60,7 @@ def paths_of(folder):
 
 @pytest.mark.parametrize("engine", [*ENGINES, "torch"])
 def test_labels_are_those_of_the_images_in_order(engine, files, folder, digits):
-    deployed = deploy_network(files.source) if engine == "torch" else load_deployed(files.float32[engine])
+    deployed = deploy_network(files.trained) if engine == "torch" else load_deployed(files.float32[engine])
     with deployed:
         found = list(predict(deployed, find_images([folder]), top=3))
         logits = deployed(digits.split("test").images)

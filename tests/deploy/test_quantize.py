@@ -11,8 +11,8 @@ import pytest
 from reslab.deploy import (
     Comparison,
     DeployError,
+    Gate,
     QuantizationError,
-    Source,
     compare,
     deploy_network,
     evaluate_deployed,
@@ -23,8 +23,9 @@ from reslab.deploy import (
 )
 from reslab.deploy.engines import openvino_core, quiet_import
 from reslab.deploy.gate import check
-from reslab.errors import DataError
+from reslab.errors import DataError, WeightsError
 from reslab.models import create_model
+from reslab.trained import Trained
 
 onnxruntime = quiet_import("onnxruntime")  # without its telemetry
 
@@ -154,7 +155,7 @@ def test_a_network_that_is_slower_is_seen_to_be_and_refused(files, digits):
     """One of nineteen times the multiply-adds in the place of the int8 file."""
     split = digits.split("val")
     larger = create_model("resnet20[in_channels=1,widths=32-64-128]").eval()
-    slow = deploy_network(replace(files.source, model=larger), threads=1)
+    slow = deploy_network(Trained(larger, files.trained.about), threads=1)
     with load_deployed(files.float32["onnxruntime"], threads=1) as float32, slow:
         found = compare(float32, slow, split, role="val")
     assert max(found.speed_ratios) < 0.5
@@ -177,14 +178,14 @@ def test_a_worse_network_is_refused_and_leaves_what_was_there(engine, small_net,
     data = spoilt(digits)
     out = tmp_path / ("int8.xml" if engine == "openvino" else "int8.onnx")
     out.write_bytes(b"an older file")
-    arguments = {"engine": engine, "num_images": 20, "threads": 1}
+    arguments = {"engine": engine, "num_images": 20}
     with pytest.raises(QuantizationError, match=r"the int8 network was not written: its top-1 error is .* val images"):
-        quantize(small_net, data, out, **arguments)
+        quantize(small_net, data, out, gate=Gate(threads=1), **arguments)
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
     assert out.read_bytes() == b"an older file"
     if engine == "openvino":
         return
-    report = quantize(small_net, data, out, force=True, **arguments)
+    report = quantize(small_net, data, out, gate=Gate(force=True, threads=1), **arguments)
     assert report.forced
     assert report.comparison.error_rise > 0.5
     with load_deployed(out) as deployed:
@@ -193,7 +194,7 @@ def test_a_worse_network_is_refused_and_leaves_what_was_there(engine, small_net,
 
 def test_a_network_is_calibrated_on_train_and_compared_on_other_images(small_net, digits, tmp_path):
     data = without(digits, "val")
-    unnamed = Source("weights", small_net.model, small_net.preprocessing, small_net.normalization, None, "abc")
+    unnamed = Trained(small_net.model, replace(small_net.about, classes=None, sha256="abc"))
     told = []
     report = quantize(
         unnamed,
@@ -201,8 +202,7 @@ def test_a_network_is_calibrated_on_train_and_compared_on_other_images(small_net
         tmp_path / "int8.onnx",
         engine="onnxruntime",
         num_images=50,
-        max_drop=2,
-        force=True,  # a net this small may be no faster
+        gate=Gate(max_drop=2, force=True),  # a net this small may be no faster
         progress=lambda text, done, total: told.append((text, done, total)),
     )
     assert (report.comparison.split, report.calibration_images) == ("train", 50)
@@ -218,10 +218,10 @@ def test_a_network_is_calibrated_on_train_and_compared_on_other_images(small_net
 
 
 def test_what_does_not_fit_gets_a_sentence(small_net, digits, tiny_data, tmp_path):
-    unknown = replace(small_net, normalization=None)
+    unknown = Trained(small_net.model, replace(small_net.about, normalization=None))
     for source, data, options, error, message in (
-        (unknown, digits, {}, DeployError, "does not say how its inputs were normalised"),
-        (small_net, tiny_data(), {}, DataError, "normalisation is for images of shape|but tiny has"),
+        (unknown, digits, {}, WeightsError, "does not say how its inputs were normalised"),
+        (small_net, tiny_data(), {}, DataError, "tiny has images of|normalisation is for images of shape"),
         (small_net, digits, {"num_images": 0}, QuantizationError, "at least one image"),
         (small_net, without(digits, "val"), {"num_images": 5000}, QuantizationError, "none are left to compare on"),
         (small_net, digits, {"engine": "onnxruntime"}, QuantizationError, "must end in .onnx"),

@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, top_k_ac
 
 from reslab.deploy import DeployError, deploy_network, evaluate_deployed, load_deployed
 from reslab.deploy.engines import quiet_import
+from reslab.deploy.evaluation import deployed_outcome
 from reslab.errors import DataError
 from reslab.evaluation import evaluate
 
@@ -30,10 +31,10 @@ def images(digits):
 @pytest.fixture(scope="module")
 def expected(files, images):
     """What PyTorch makes of them, normalised by hand."""
-    normalization = files.source.normalization
+    normalization = files.trained.about.normalization
     normalized = (images / 255 - normalization.mean.astype(np.float64)) / normalization.std
     with torch.no_grad():
-        return files.source.model(torch.from_numpy(normalized.transpose(0, 3, 1, 2).astype(np.float32))).numpy()
+        return files.trained.model(torch.from_numpy(normalized.transpose(0, 3, 1, 2).astype(np.float32))).numpy()
 
 
 @pytest.mark.parametrize(("suffix", "engine"), [("onnxruntime", None), ("onnxruntime", "openvino"), ("openvino", None)])
@@ -45,9 +46,9 @@ def test_a_file_computes_what_the_network_computes(suffix, engine, files, images
 
 
 def test_pytorch_is_behind_the_same_interface(files, images, expected):
-    with deploy_network(files.source, threads=1) as deployed:
+    with deploy_network(files.trained, threads=1) as deployed:
         np.testing.assert_allclose(deployed(images), expected, atol=1e-4 * np.abs(expected).max())
-        assert deployed.preprocessing == files.source.preprocessing
+        assert deployed.preprocessing == files.trained.about.preprocessing
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -73,7 +74,7 @@ def test_error_rates_are_those_of_the_network_and_of_scikit_learn(engine, files,
     with load_deployed(files.float32[engine]) as deployed:
         found = evaluate_deployed(deployed, split, batch_size=50)
         logits = np.concatenate([deployed(split.images[:200]), deployed(split.images[200:])])
-    ours = evaluate(files.source.model, split, files.source.normalization)
+    ours = evaluate(files.trained.model, split, files.trained.about.normalization)
     assert (found.top1_error, found.top5_error) == (ours.top1_error, ours.top5_error)
     np.testing.assert_array_equal(found.confusion, ours.confusion)
     assert found.loss == pytest.approx(ours.loss, rel=1e-4)
@@ -90,11 +91,11 @@ def test_images_of_another_shape_or_type_are_refused(files, images, tiny_data, d
                 deployed(wrong)
         with pytest.raises(DataError, match="no images"):
             deployed(images[:0])
-        with pytest.raises(DataError, match=r"takes images of 16x16x1, but those of tiny are 8x8x3"):
-            deployed.check(tiny_data())
-        with pytest.raises(DataError, match="is for 10 classes, but tiny has 4"):
-            deployed.check(tiny_data(size=16, channels=1))
-        deployed.check(digits)
+        with pytest.raises(DataError, match=r"takes images of 16x16x1, but those of tiny are 8x8x1"):
+            deployed_outcome(deployed, tiny_data(num_classes=10, channels=1))
+        with pytest.raises(DataError, match=r"tiny has the class 'class0', which the network does not know.*knows '0'"):
+            deployed.about.fit(tiny_data(size=16, channels=1))
+        assert deployed.about.fit(digits).classes == digits.classes
 
 
 def rewritten(path, target, **changes):
@@ -114,7 +115,7 @@ OTHERS = {"height": 17, "width": 16, "channels": 1, "resize": 16, "interpolation
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"preprocessing": None}, "does not take pixels and say how"),
+        ({"preprocessing": None}, "does not say how its input is made"),
         ({"preprocessing": "{"}, "cannot read the preprocessing"),
         ({"preprocessing": "[" * 100_000}, "cannot read the preprocessing"),
         ({"preprocessing": "[]"}, "cannot read the preprocessing"),

@@ -275,8 +275,8 @@ def test_keller_jordans_dropout_is_in_the_first_block_of_each_stage():
         ("resnet18[groups=2]", "basic block"),
         ("resnet50[replace_stride_with_dilation=true]", "3 entries"),
         ("resnet18[replace_stride_with_dilation=false-false-true]", "no dilation"),
-        ("resnet50[width_per_group=0]", "positive integer"),
-        ("resnet50[replace_stride_with_dilation=maybe]", "true or false for each stage"),
+        ("resnet50[width_per_group=0]", "whole number of at least 1"),
+        ("resnet50[replace_stride_with_dilation=maybe]", "replace_stride_with_dilation must be true or false, joined by dashes, not maybe"),
         ("resnet20[stem_pool=ceil]", "needs a stem that pools"),
         ("resnet20[gate=shortcut-only]", "needs shortcut=gated"),
         ("resnet20[gate_bias=1]", "needs shortcut=gated"),
@@ -290,7 +290,7 @@ def test_keller_jordans_dropout_is_in_the_first_block_of_each_stage():
         ("resnet20[norm=none,zero_init_residual=true]", "scale"),
         ("vgg16[shortcut=A]", "a VGG has no shortcuts"),
         ("vgg16[groups=2]", "a VGG has no groups"),
-        ("resnet20[activation=relu6]", "choose one of relu"),
+        ("resnet20[activation=relu6]", "activation must be relu, leaky_relu"),
     ],
 )
 def test_wrong_combinations_get_a_sentence(spelling, message):

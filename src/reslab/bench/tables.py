@@ -44,6 +44,10 @@ def make_table(record: dict[str, Any]) -> ResultTable:
     return makers[record["benchmark"]](record)
 
 
+def _medians(turns: int) -> str:
+    return f"Medians of {turns} turns" if turns > 1 else "One turn"
+
+
 def spread(ratio: dict[str, Any]) -> str:
     """`1.58 (1.55 to 1.66)`."""
     return f"{ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
@@ -69,7 +73,7 @@ def _rates(record: dict[str, Any]) -> ResultTable:
                     details["measured"],
                 )
             )
-    note = f"Medians of {record['settings']['turns']} turns."
+    note = f"{_medians(record['settings']['turns'])}."
     return ResultTable(("rate", "median", "lowest to highest", "threads", "measured as"), tuple(rows), note)
 
 
@@ -98,7 +102,7 @@ def _training(record: dict[str, Any]) -> ResultTable:
     rates = sorted(row["fp32"]["gflops"] for row in record["rows"])
     between = f"{rates[0]:.0f}" if len(rates) == 1 else f"{rates[0]:.0f} to {rates[-1]:.0f}"
     note = (
-        f"Batches of {settings['batch_size']}, {settings['data']}; medians of {settings['turns']} turns of "
+        f"Batches of {settings['batch_size']}, {settings['data']}; {_medians(settings['turns']).lower()} of "
         f"{settings['steps']} steps; fp32 matrix products in the same turns: {between} GFLOP/s."
     )
     headings = ("network", "contender", "images/s", _OURS_FASTER, "of the fp32 rate", "first step")
@@ -155,7 +159,7 @@ def _inference(record: dict[str, Any]) -> ResultTable:
     reached = ", ".join(f"{name} {found['gflops']:.0f}" for name, found in rates.items())
     settings = record["settings"]
     note = (
-        f"Medians of {settings['turns']} turns of at least {settings['seconds']:g} s; matrix products between them, in "
+        f"{_medians(settings['turns'])} of at least {settings['seconds']:g} s; matrix products between them, in "
         f"G(FL)OP/s: {reached}."
     )
     headings = ("network", "batch", "contender", "precision", "images/s", "to the fastest fp32 peer", "of the rate")
@@ -197,7 +201,7 @@ def _memory(record: dict[str, Any]) -> ResultTable:
                 )
             )
     headings = ("network", "contender", "batch", "peak", "predicted", "images/s", "time an image, to all-kept")
-    note = f"Peaks of the whole process; medians of {record['settings']['turns']} turns."
+    note = f"Peaks of the whole process; {_medians(record['settings']['turns']).lower()}."
     return ResultTable(headings, tuple(rows), note)
 
 
@@ -211,7 +215,7 @@ def _photos(record: dict[str, Any]) -> ResultTable:
             compared = row["ratios"].get(found["name"])
             rows.append((row["work"], found["name"], f"{found[unit]:.4g}", spread(compared) if compared else ""))
     first = record["rows"][0]["contenders"][0]["name"]
-    note = f"Medians of {record['settings']['turns']} turns; {record['settings']['what']}."
+    note = f"{_medians(record['settings']['turns'])}; {record['settings']['what']}."
     return ResultTable(("work", "contender", words, f"{first} to this one"), tuple(rows), note)
 
 

@@ -1,20 +1,12 @@
 """`reslab bench`."""
 
 import sys
-import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from reslab.bench.records import make_record
-from reslab.bench.tables import make_table
-from reslab.bench.turns import BenchmarkError, Turns
-from reslab.cli.arguments import output_console, parse, print_json
+from reslab.bench import contests
 from reslab.cli.bench_arguments import (
     BenchArguments,
     InferenceArguments,
@@ -24,13 +16,12 @@ from reslab.cli.bench_arguments import (
     RatesArguments,
     TrainingArguments,
 )
-from reslab.environment import available_cores
-from reslab.files.atomic import write_json
-from reslab.models.zoo import parse_model
-from reslab.training.recipe import Recipe
-from reslab.training.recipe_files import load_recipe, recipe_from_dict
+from reslab.cli.command import Command
+from reslab.cli.output import output_console, print_json, print_table
+from reslab.cli.recipe_flags import SYNONYMS
+from reslab.errors import ReslabError
 
-_HELP = """Measure speed and memory on this machine, ours and others' by turns, in figures that can be compared.
+INTRO = """Measure speed and memory on this machine, ours and others' by turns, in figures that can be compared.
 
   reslab bench rates                                 what the machine reaches: matrix products, copies
   reslab bench training resnet20                     training steps on generated images
@@ -42,223 +33,38 @@ _HELP = """Measure speed and memory on this machine, ours and others' by turns, 
 
 Every contender is a process of its own. They take turns (A B C, A B C), one working while the others wait, so that all
 meet the same moods of the machine; what is shown are medians over the turns, with the lowest and the highest. Other
-programs should rest meanwhile. `reslab bench training --help` and the like tell more of each.
-"""
+programs should rest meanwhile."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Measures."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_HELP)
+def run(contest: Callable[..., dict[str, Any]], asked: BenchArguments) -> int:
+    """Runs a benchmark: what its function takes is what its form asks for, but for how the record is shown."""
+    given = {name: value for name, value in vars(asked).items() if name not in ("json", "out")}
+    for name in ("models", "subjects"):
+        if name in given and not given[name]:
+            raise ReslabError("which network? Give a name, as in resnet20; `reslab models` lists them.")
+    with _telling() as tell:
+        record = contest(**given, tell=tell)
+    from reslab.bench.tables import make_table
+    from reslab.files.atomic import write_json
+
+    if asked.out:
+        write_json(asked.out, record)
+    if asked.json:
+        print_json(record)
         return 0
-    commands = {
-        "rates": _rates,
-        "training": _training,
-        "profile": _profile,
-        "inference": _inference,
-        "pipeline": _pipeline,
-        "memory": _memory,
-    }
-    if arguments[0] not in commands:
-        raise BenchmarkError(f"there is no command `reslab bench {arguments[0]}`; there are {', '.join(commands)}.")
-    return commands[arguments[0]](arguments[1:])
-
-
-def _rates(arguments: Sequence[str]) -> int:
-    description = "Measure what this machine reaches: matrix products in several number formats, and copies."
-    asked = parse(RatesArguments, arguments, "bench rates", description)
-    _check_counts(threads=asked.threads)
-    turns = Turns(asked.turns, 1, asked.seconds, untimed_steps=1)
-    from reslab.bench.rates import measure_rates
-
-    with _telling() as tell:
-        row = measure_rates(asked.rates, turns, threads=asked.threads, tell=tell)
-    return _finish("rates", {"turns": asked.turns, "seconds": asked.seconds}, [row], asked)
-
-
-def _training(arguments: Sequence[str]) -> int:
-    description = """Measure training steps, from images to updated weights, against the loops that most people write.
-
-  reslab bench training resnet20 resnet56 --data photos/ --turns 3
-  reslab bench training resnet50 --data photos/ --input-size 224 --batch-size 16 --steps 4
-
-Ours is what `reslab train` does. The peers have a DataLoader of two workers with PIL transforms, and torch's SGD:
-eager-nchw trains the same network, eager-channels-last and compiled as they say; torchvision and timm their own."""
-    asked = parse(TrainingArguments, arguments, "bench training", description)
-    return _compare_steps("training", asked, asked.set, 0)
-
-
-def _profile(arguments: Sequence[str]) -> int:
-    description = """Show where a training step's time goes, and what is the least that its convolutions could take.
-
-  reslab bench profile resnet20 resnet56
-  reslab bench profile resnet50 --data photos/ --input-size 224 --batch-size 16 --peers torchvision
-
-Contenders are those of `reslab bench training`, none of them compiled. After their turns each takes some steps under
-torch's profiler, which makes them slightly slower."""
-    asked = parse(ProfileArguments, arguments, "bench profile", description)
-    return _compare_steps("profile", asked, ("hardware.compile=off", *asked.set), asked.steps)
-
-
-def _compare_steps(benchmark: str, asked: TrainingArguments, changes: Sequence[str], profiled_steps: int) -> int:
-    recipe = _recipe(asked.recipe, changes, asked.batch_size)
-    turns = Turns(asked.turns, asked.steps)
-    from reslab.bench.training import TrainingTask, check_task, compare_training
-
-    tasks = [TrainingTask(model, recipe, asked.data, asked.input_size) for model in _some(asked.models, benchmark)]
-    for task in tasks:
-        check_task(task)
-    with _telling() as tell:
-        rows = [compare_training(task, asked.peers, turns, profiled_steps=profiled_steps, tell=tell) for task in tasks]
-    settings = {
-        "data": tasks[0].data_name,
-        "input_size": asked.input_size,
-        "batch_size": recipe.data.batch_size,
-        "recipe": recipe.name,
-        "set": list(asked.set),
-        "turns": asked.turns,
-        "steps": asked.steps,
-        "untimed_steps": turns.untimed_steps,
-    }
-    return _finish(benchmark, settings, rows, asked)
-
-
-def _inference(arguments: Sequence[str]) -> int:
-    description = """Measure networks at work, images in and logits out, by every engine that is installed.
-
-  reslab bench inference resnet50                                  the engines against each other
-  reslab bench inference resnet50.onnx resnet50-int8.xml           files of ours against them
-  reslab bench inference resnet20 --batch-size 128 --engines torch-compiled onnxruntime
-
-Networks get fresh weights, on which speed does not depend. torchvision's networks are torchvision's own."""
-    asked = parse(InferenceArguments, arguments, "bench inference", description)
-    subjects = _some(asked.subjects, "inference")
-    turns = Turns(asked.turns, 3, asked.seconds, untimed_steps=2)
-    for batch_size in asked.batch_size or (0,):
-        _check_counts(batch_size=batch_size, threads=asked.threads, input_size=asked.input_size)
-    files = tuple(Path(subject) for subject in subjects if Path(subject).suffix in (".onnx", ".xml"))
-    if files and len(files) < len(subjects):
-        raise BenchmarkError("give either networks' names or files: a file says itself which network it holds.")
-    from reslab.bench.inference import InferenceTask, compare_inference, network_of_files
-
-    names = [network_of_files(files)] if files else subjects
-    threads = asked.threads or available_cores()
-    tasks = []
-    for name in names:
-        spec = parse_model(name)
-        side = asked.input_size or spec.usual_input_size
-        tasks += [InferenceTask(spec, name, batch_size, side, files, threads) for batch_size in asked.batch_size]
-    with _telling() as tell:
-        rows = [compare_inference(task, asked.engines, turns, tell=tell) for task in tasks]
-    settings = {"turns": asked.turns, "seconds": asked.seconds, "threads": threads}
-    return _finish("inference", settings, rows, asked)
-
-
-def _pipeline(arguments: Sequence[str]) -> int:
-    description = """Measure the way from image files to labels: ours, that of most people, and how fast it can be.
-
-  reslab bench pipeline resnet50-int8.xml photos/ --batch-size 16
-
-Ours is `reslab predict`. The peer is a DataLoader of two workers with PIL, Resize and CenterCrop, and the same file in
-the same engine. Decoding and the network are measured alone too: from their rates comes the limit, what any pipeline of
-them can reach on these cores."""
-    asked = parse(PipelineArguments, arguments, "bench pipeline", description)
-    turns = Turns(asked.turns, asked.steps, untimed_steps=1)
-    _check_counts(batch_size=asked.batch_size, threads=asked.threads)
-    from reslab.bench.inference import network_of_files
-    from reslab.bench.pipeline import PipelineTask, compare_pipelines
-
-    network_of_files([asked.file])
-    threads = asked.threads or available_cores()
-    task = PipelineTask(asked.file, asked.folder, asked.batch_size, threads)
-    with _telling() as tell:
-        row = compare_pipelines(task, turns, tell=tell)
-    settings = {
-        "data": asked.folder.resolve().name,
-        "batch_size": asked.batch_size,
-        "threads": threads,
-        "turns": asked.turns,
-        "steps": asked.steps,
-    }
-    return _finish("pipeline", settings, [row], asked)
-
-
-def _memory(arguments: Sequence[str]) -> int:
-    description = """Measure the peak memory of training, with and without gradient checkpointing, and what it costs.
-
-  reslab bench memory resnet1202 --kept-batch-size 32 --memory 2GiB
-
-Each contender trains in a fresh process on generated images; its peak is the whole process's. Times are compared for
-each image."""
-    asked = parse(MemoryArguments, arguments, "bench memory", description)
-    turns = Turns(asked.turns, asked.steps, untimed_steps=1)
-    _check_counts(kept_batch_size=asked.kept_batch_size)
-    recipe = _recipe(asked.recipe, asked.set, asked.batch_size)
-    limited = None
-    if asked.memory:
-        limited = replace(recipe, hardware=replace(recipe.hardware, memory=asked.memory))
-    from reslab.bench.memory import compare_memory
-    from reslab.bench.training import TrainingTask
-
-    task = TrainingTask(asked.model, recipe, None, asked.input_size)
-    planned = replace(task, recipe=limited) if limited else None
-    with _telling() as tell:
-        row = compare_memory(task, planned, turns, kept_batch_size=asked.kept_batch_size, tell=tell)
-    settings = {
-        "batch_size": recipe.data.batch_size,
-        "kept_batch_size": asked.kept_batch_size or recipe.data.batch_size,
-        "memory": asked.memory,
-        "recipe": recipe.name,
-        "set": list(asked.set),
-        "turns": asked.turns,
-        "steps": asked.steps,
-    }
-    return _finish("memory", settings, [row], asked)
-
-
-# What they share
-
-
-def _check_counts(**counts: int | None) -> None:
-    for name, value in counts.items():
-        if value is not None and not 1 <= value <= 1 << 16:
-            raise BenchmarkError(f"--{name.replace('_', '-')} must be between 1 and {1 << 16:,}, not {value}.")
-
-
-def _some(models: tuple[str, ...], command: str) -> tuple[str, ...]:
-    if not models:
-        raise BenchmarkError(
-            f"which network? Give a name, as in `reslab bench {command} resnet20`; `reslab models` lists them."
-        )
-    return models
-
-
-def _recipe(name: str, changes: Sequence[str], batch_size: int | None) -> Recipe:
-    """A recipe with fields changed; their values are TOML's, or texts."""
-    recipe = load_recipe(name)
-    values = recipe.to_dict()
-    for change in changes:
-        field_name, sign, text = change.partition("=")
-        section, dot, key = field_name.partition(".")
-        if not (sign and dot and text):
-            raise BenchmarkError(f"cannot read --set {change!r}: write FIELD=VALUE, as in hardware.compile=off.")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        values.setdefault(section, {})
-        if not isinstance(values[section], dict):
-            raise BenchmarkError(f"--set {change}: {section} is no table of fields.")
-        values[section][key] = value
-    recipe = recipe_from_dict(values)
-    if batch_size is None:
-        return recipe
-    return replace(recipe, data=replace(recipe.data, batch_size=batch_size))
+    made = make_table(record)
+    print_table(made.headings, made.rows)
+    output_console().print(made.note, soft_wrap=True, highlight=False)
+    if asked.out:
+        print(asked.out)
+    return 0
 
 
 @contextmanager
 def _telling() -> Iterator[Callable[[str], None]]:
     """Progress on stderr: one line that changes in a terminal, and one line each elsewhere."""
+    from rich.console import Console
+
     console = Console(stderr=True, markup=False, highlight=False)
     if not console.is_terminal:
         yield lambda text: print(text, file=sys.stderr, flush=True)
@@ -267,20 +73,67 @@ def _telling() -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(text)
 
 
-def _finish(benchmark: str, settings: dict[str, Any], rows: list[dict[str, Any]], asked: BenchArguments) -> int:
-    record = make_record(benchmark, settings, rows)
-    if asked.out:
-        write_json(asked.out, record)
-    if asked.json:
-        print_json(record)
-        return 0
-    made = make_table(record)
-    table = Table(*made.headings, box=None)
-    for row in made.rows:
-        table.add_row(*row)
-    console = output_console()
-    console.print(table)
-    console.print(made.note, soft_wrap=True, highlight=False)
-    if asked.out:
-        print(asked.out)
-    return 0
+COMMANDS = {
+    "rates": Command(
+        RatesArguments,
+        "what this machine reaches: matrix products in several number formats, and copies",
+        "  reslab bench rates fp32 copy",
+        partial(run, contests.bench_rates),
+    ),
+    "training": Command(
+        TrainingArguments,
+        "training steps, from images to updated weights, against the loops that most people write",
+        """\
+  reslab bench training resnet20 resnet56 --data photos/ --turns 3
+  reslab bench training resnet50 --data photos/ --input-size 224 --batch-size 16 --steps 4
+
+Ours is what `reslab train` does. The peers have a DataLoader of two workers with PIL transforms, and torch's SGD:
+eager-nchw trains the same network, eager-channels-last and compiled as they say; torchvision and timm their own.""",
+        partial(run, contests.bench_training),
+        SYNONYMS,
+    ),
+    "profile": Command(
+        ProfileArguments,
+        "where a training step's time goes, and what is the least that its convolutions could take",
+        """\
+  reslab bench profile resnet20 resnet56
+  reslab bench profile resnet50 --data photos/ --input-size 224 --batch-size 16 --peers torchvision
+
+Contenders are those of `reslab bench training`, none of them compiled. After their turns each takes some steps under
+torch's profiler, which makes them slightly slower.""",
+        partial(run, contests.bench_profile),
+        SYNONYMS,
+    ),
+    "inference": Command(
+        InferenceArguments,
+        "networks at work, images in and logits out, by every engine that is installed",
+        """\
+  reslab bench inference resnet50                                  the engines against each other
+  reslab bench inference resnet50.onnx resnet50-int8.xml           files of ours against them
+  reslab bench inference resnet20 --batch-size 128 --engines torch-compiled onnxruntime
+
+Networks get fresh weights, on which speed does not depend. torchvision's networks are torchvision's own.""",
+        partial(run, contests.bench_inference),
+    ),
+    "pipeline": Command(
+        PipelineArguments,
+        "the way from image files to labels: ours, that of most people, and how fast it can be",
+        """\
+  reslab bench pipeline resnet50-int8.xml photos/ --batch-size 16
+
+Ours is `reslab predict`. The peer is a DataLoader of two workers with PIL, Resize and CenterCrop, and the same file in
+the same engine. Decoding and the network are measured alone too: from their rates comes the limit, what any pipeline of
+them can reach on these cores.""",
+        partial(run, contests.bench_pipeline),
+    ),
+    "memory": Command(
+        MemoryArguments,
+        "the peak memory of training, with and without gradient checkpointing, and what it costs",
+        """\
+  reslab bench memory resnet1202 --kept-batch-size 32 --memory 2GiB
+
+Each contender trains in a fresh process on generated images; its peak is the whole process's. Times are compared for
+each image.""",
+        partial(run, contests.bench_memory),
+    ),
+}

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal
 
-from reslab.cli.parser import Command, argument, make_parser
+from reslab.cli.command import Command, argument
+from reslab.cli.parser import make_parser
 
 _DESCRIPTION = """\
   reslab completion bash > ~/.local/share/bash-completion/completions/reslab

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from reslab.cli.command import Command, argument
 from reslab.cli.output import JSON_HELP, count, print_json, print_table
-from reslab.cli.parser import Command, argument
 from reslab.console import progress_bar
 from reslab.environment import parse_size
 from reslab.errors import DataError

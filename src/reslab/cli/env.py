@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from reslab.cli.command import Command
 from reslab.cli.output import JSON_HELP, print_json
-from reslab.cli.parser import Command
 from reslab.environment import describe_environment
 from reslab.fields import knob
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from reslab.cli.command import Command, argument, flags_of
 from reslab.cli.networks import NET_HELP, NetworkArguments
 from reslab.cli.output import JSON_HELP, print_json, told_errors
-from reslab.cli.parser import Command, argument, flags_of
 from reslab.errors import ReslabError
 from reslab.evaluation.protocol_options import PROTOCOLS, protocol_leaves, read_options
 from reslab.fields import knob

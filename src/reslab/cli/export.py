@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from reslab.cli.command import Command, argument
 from reslab.cli.networks import NET_HELP, NetworkArguments
 from reslab.cli.output import JSON_HELP, print_json, show_size
-from reslab.cli.parser import Command, argument
 from reslab.fields import knob
 
 _INTRO = """Write a network as a file that runs without this package, for batches of any size.

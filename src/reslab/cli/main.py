@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         if name not in COMMANDS:
             hint = suggestion(name, COMMANDS, "; `reslab --help` lists them.")
             raise ReslabError(f"there is no command {name!r}{hint}")
-        from reslab.cli.parser import dispatch
+        from reslab.cli.command import dispatch
 
         module = import_module(f"reslab.cli.{name.replace('-', '_')}")
         return dispatch(module.COMMANDS, name, getattr(module, "INTRO", ""), rest)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from reslab.cli.command import Command, argument
 from reslab.cli.output import JSON_HELP, print_json, print_table
-from reslab.cli.parser import Command, argument
-from reslab.errors import ModelError
+from reslab.errors import ModelError, suggestion
 from reslab.fields import knob
 from reslab.models import list_models
 from reslab.models.released import cards_of
@@ -28,7 +28,8 @@ def run(asked: Arguments) -> int:
     """Lists the networks that have a name."""
     names = list_models(asked.pattern)
     if not names:
-        raise ModelError(f"no model's name matches {asked.pattern!r}; `reslab models` lists all.")
+        hint = suggestion(asked.pattern, list_models(), "; `reslab models` lists all.", most=3)
+        raise ModelError(f"no model's name matches {asked.pattern!r}{hint}")
     models = {name: named_model(name) for name in names}
     if asked.json:
         print_json(

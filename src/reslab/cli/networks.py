@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reslab.cli.parser import flags_of
+from reslab.cli.command import flags_of
 from reslab.errors import ModelError
 from reslab.fields import Leaf, knob, leaves
 from reslab.models.spec import NetSpec

@@ -7,8 +7,8 @@ from pathlib import Path
 from signal import Signals
 from typing import Any
 
+from reslab.cli.command import Command, argument
 from reslab.cli.output import JSON_HELP, output_console, print_json, print_table
-from reslab.cli.parser import Command, argument
 from reslab.fields import knob
 from reslab.paper.experiments import EXPERIMENTS
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from reslab.cli.command import Command, argument
 from reslab.cli.networks import NET_HELP, NetworkArguments
 from reslab.cli.output import JSON_HELP
-from reslab.cli.parser import Command, argument
 from reslab.console import progress_bar
 from reslab.errors import ReslabError, WeightsError
 from reslab.fields import knob

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from reslab.cli.command import Command, argument
 from reslab.cli.networks import NET_HELP, NetworkArguments
 from reslab.cli.output import JSON_HELP, print_json, show_size
-from reslab.cli.parser import Command, argument
 from reslab.fields import knob
 
 _DESCRIPTION = """\

@@ -4,8 +4,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from reslab.cli.command import Command, argument
 from reslab.cli.output import JSON_HELP, print_json, print_table
-from reslab.cli.parser import Command, argument
 from reslab.errors import ReslabError
 from reslab.fields import knob
 from reslab.runs import describe_run, find_runs

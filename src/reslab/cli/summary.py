@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from reslab.cli.command import Command, argument
 from reslab.cli.networks import net_fields, net_flags
 from reslab.cli.output import JSON_HELP, print_json, print_table
-from reslab.cli.parser import Command, argument
 from reslab.environment import parse_size
 from reslab.fields import knob
 from reslab.models import NetSpec, parse_model, spell

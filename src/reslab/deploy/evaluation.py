@@ -5,21 +5,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.special import softmax
 
-from reslab.data import AnyData, Role
+from reslab.data import AnyData, ImageData, Role
+from reslab.data.dataset import Samples
 from reslab.deploy.deployed import Deployed
 from reslab.deploy.gate import logits_of
 from reslab.errors import DataError
+from reslab.evaluation.error_rates import Evaluation, score
 from reslab.evaluation.outcomes import Outcome, judge
 from reslab.files.hashing import file_digest
 
-__all__ = ["evaluate_deployed"]
+__all__ = ["deployed_outcome", "evaluate_deployed"]
 
 _BATCH = 64
 
 
 def evaluate_deployed(
+    deployed: Deployed, split: Samples, *, batch_size: int = _BATCH, advance: Callable[[int], object] | None = None
+) -> Evaluation:
+    """Error rates of a deployed network, as `reslab.evaluation.evaluate` gives them of PyTorch's.
+
+    Args:
+        deployed: the network.
+        split: the images, of the shape that it takes.
+        batch_size: images a pass; the result does not depend on it.
+        advance: told of the number of images done after every batch.
+    """
+    logits = torch.from_numpy(logits_of(deployed, split, batch_size, advance))
+    return score([(logits, torch.from_numpy(split.labels))])
+
+
+def deployed_outcome(
     deployed: Deployed,
     data: AnyData,
     role: Role = "test",
@@ -27,7 +45,7 @@ def evaluate_deployed(
     batch_size: int | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> Outcome:
-    """Error rates of a deployed network, as `reslab.evaluation.outcomes.evaluate_network` gives them of PyTorch's.
+    """A deployed network on a data set, as `reslab.evaluation.outcomes.evaluate_network` tests PyTorch's.
 
     Args:
         deployed: the network.
@@ -41,11 +59,11 @@ def evaluate_deployed(
     """
     if batch_size is not None and batch_size < 1:
         raise DataError(f"a batch must have at least one image, not {batch_size}.")
+    if isinstance(data, ImageData) and data.image_shape[:2] != deployed.preprocessing.shape[:2]:
+        ours, theirs = ("x".join(map(str, shape)) for shape in (deployed.preprocessing.shape, data.image_shape))
+        raise DataError(f"{deployed.name} takes images of {ours}, but those of {data.name} are {theirs}.")
     digest = data.split(role).digest
     fitting = deployed.about.fit(data)
-    if fitting.image_shape != deployed.preprocessing.shape:
-        ours, theirs = ("x".join(map(str, shape)) for shape in (deployed.preprocessing.shape, fitting.image_shape))
-        raise DataError(f"{deployed.name} takes images of {ours}, but those of {data.name} are {theirs}.")
     logits = logits_of(deployed, fitting.split(role), batch_size or _BATCH, advance)
     details: dict[str, Any] = {
         "protocol": "one-crop",

@@ -12,6 +12,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 __all__ = ["TrainingProgress"]
 
 
+_WIDE = 120  # columns that a bar takes with all figures
+_NARROW_TITLE = 20
+
+
 class TrainingProgress:
     """Shows rows of metrics as they come. Writes to stderr, so that stdout stays for results.
 
@@ -28,9 +32,10 @@ class TrainingProgress:
         self.title, self.total, self.start, self.enabled, self.work = title, total, start, enabled, work
         self.started_at = time.monotonic()
         self.live = enabled and self.console.is_terminal
+        self.narrow = self.console.width < _WIDE
         self.bar = Progress(
             TextColumn("{task.description}", style="bold", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12 if self.narrow else 24),
             TaskProgressColumn(),
             TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
@@ -38,7 +43,8 @@ class TrainingProgress:
             console=self.console,
             disable=not self.live,
         )
-        self.task = self.bar.add_task(title, total=work(total), completed=round(work(start)), figures="")
+        shown = title if len(title) <= _NARROW_TITLE or not self.narrow else f"{title[: _NARROW_TITLE - 1]}…"
+        self.task = self.bar.add_task(shown, total=work(total), completed=round(work(start)), figures="")
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -56,7 +62,7 @@ class TrainingProgress:
 
     def show(self, row: dict[str, Any]) -> None:
         """Shows a row of metrics."""
-        figures = format_row(row)
+        figures = format_row(row, short=self.live and self.narrow)
         if self.live:
             self.bar.update(self.task, completed=self.work(row["iteration"]), figures=figures)
         elif self.enabled:
@@ -75,8 +81,10 @@ class TrainingProgress:
             self.console.print(sentence, highlight=False, soft_wrap=True)
 
 
-def format_row(row: dict[str, Any]) -> str:
-    """A row of metrics in one line: errors in %, loss, rate, speed."""
+def format_row(row: dict[str, Any], *, short: bool = False) -> str:
+    """A row of metrics in one line: errors in %, loss, rate, speed; short, the training error alone."""
+    if short:
+        return f"train {row['train_error']:.1f} %"
     parts = [f"train {row['train_error']:.2f} %"]
     parts += [f"{name} {row[f'{name}_error']:.2f} %" for name in ("val", "test") if f"{name}_error" in row]
     parts += [f"loss {row['loss']:.4f}", f"rate {row['learning_rate']:g}", f"{row['images_per_second']:.0f} images/s"]
