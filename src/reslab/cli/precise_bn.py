@@ -3,20 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from reslab.cli.arguments import NetFlags, OptionalCount, OptionalPath, OptionalText, parse, print_json
 from reslab.cli.members import Member, MemberArguments, choose_device, find_members
 from reslab.console import progress_bar
-from reslab.errors import DataError, ReslabError, WeightsError
+from reslab.errors import ReslabError, WeightsError
 from reslab.runs import Run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor
 
 _DESCRIPTION = """Batch-norm statistics of a finished run as strict averages over training images, not moving averages.
 
@@ -55,6 +50,11 @@ class Arguments:
 def main(arguments: Sequence[str]) -> int:
     """Measures a run's batch-norm statistics anew."""
     asked = parse(Arguments, arguments, "precise-bn", _DESCRIPTION)
+
+    from reslab.evaluation.precise_bn import Measurement, measure_batch_norm, save_measured
+    from reslab.evaluation.trained import Trained
+    from reslab.models.weights import read_card
+
     run = Run(asked.run)
     if not run.exists:
         raise WeightsError(f"{asked.run} is not the folder of a run.")
@@ -83,27 +83,29 @@ def main(arguments: Sequence[str]) -> int:
     if member.model.spec.norm != "batch":
         raise ReslabError(f"{asked.run} has no batch norm, and so no statistics to measure.")
     member.model.to(choose_device(asked.device))
-    data = member.data
-    num_images = min(asked.images, len(data.split("train")))
-    batch_size = min(batch_size, num_images)
-    num_images = num_images // batch_size * batch_size  # full batches, which weigh the same
-
+    data, card = member.data, read_card(asked.run, verify=False)
+    wanted = Measurement(
+        num_images=asked.images, batch_size=batch_size, seed=card["seed"], iteration=card["iterations"]
+    )
     has_val = "val" in data.splits
     before = _val_error(member) if has_val else None
-    _measure(member, num_images, batch_size)
+    with progress_bar() as bar:
+        task = bar.add_task("Measuring", total=wanted.among(len(data.split("train"))).num_images)
+        done = measure_batch_norm(
+            member.model, data.split("train"), member.normalization, wanted, lambda count: bar.advance(task, count)
+        )
     after = _val_error(member) if has_val else None
     note = (
-        f"strict averages over {num_images:,} train images of {data.name} in batches of {batch_size}, measured after "
-        "training (precise-bn)"
+        f"strict averages over {done.num_images:,} train images of {data.name} in batches of {done.batch_size}, "
+        "measured after training (precise-bn)"
     )
     folder = asked.out or asked.run
-    with run.lock():
-        _write(asked.run, folder, member, note, after)
+    save_measured(run, folder, Trained(member.model, member.normalization, None, member.sha256), note, after)
     record = {
         "run": str(asked.run),
         "batch_norm": note,
-        "num_images": num_images,
-        "batch_size": batch_size,
+        "num_images": done.num_images,
+        "batch_size": done.batch_size,
         "val_error_before": before,
         "val_error_after": after,
         "out": str(folder),
@@ -128,49 +130,3 @@ def _val_error(member: Member) -> float:
         task = bar.add_task("Evaluating", total=len(split))
         found = evaluate(member.model, split, member.normalization, advance=lambda done: bar.advance(task, done))
     return found.top1_error
-
-
-def _measure(member: Member, num_images: int, batch_size: int) -> None:
-    import numpy as np
-    import torch
-
-    from reslab.data.batches import evaluation_batches
-    from reslab.evaluation import precise_batch_norm
-
-    train, device = member.data.split("train"), next(member.model.parameters()).device
-    # Images of every class, since a folder's come class by class.
-    chosen = np.random.default_rng(0).permutation(len(train))[:num_images]
-    sample = train.subset(chosen.astype(np.int64))
-    torch.manual_seed(0)  # of dropout and stochastic depth, which statistics of training see
-    with progress_bar() as bar:
-        task = bar.add_task("Measuring", total=num_images)
-
-        def batches() -> "Iterator[Tensor]":
-            for images, _ in evaluation_batches(sample, member.normalization, batch_size):
-                yield images.to(device)
-                bar.advance(task, len(images))
-
-        precise_batch_norm(member.model, batches())
-
-
-def _write(run: Path, folder: Path, member: Member, note: str, val_error: float | None) -> None:
-    """Weights and card, which is the run's with a line on the statistics, and without errors that no longer hold."""
-    from safetensors.numpy import save_file
-
-    from reslab.files.atomic import atomic_path
-    from reslab.models.weights import NORMALIZATION_NAME, read_card, save_weights
-
-    card: dict[str, Any] = read_card(run)
-    for name in ("schema_version", "sha256"):
-        card.pop(name)
-    errors = {name: card.get("errors", {}).get(name) for name in ("train_error", "num_val_images")}
-    errors |= {} if val_error is None else {"val_error": val_error}
-    card["errors"] = {name: value for name, value in errors.items() if value is not None}
-    card["batch_norm"] = note
-    if folder != run and member.normalization.mean.ndim == 3:
-        with atomic_path(folder / NORMALIZATION_NAME) as temporary:
-            save_file({"mean": member.normalization.mean, "std": member.normalization.std}, temporary)
-    try:
-        save_weights(member.model, folder, card)
-    except OSError as error:
-        raise DataError(f"cannot write to {folder}: {error.strerror or error}.") from None

@@ -4,16 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
-
 from reslab.data.dataset import ImageData
 from reslab.data.normalization import Normalization
 from reslab.errors import DataError, WeightsError
+from reslab.files.sets import read_set
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
 from reslab.models.spec import NetSpec
-from reslab.models.weights import NORMALIZATION_NAME, WEIGHTS_NAME, load_weights, read_card
+from reslab.models.weights import CARD_NAME, NORMALIZATION_NAME, WEIGHTS_NAME, load_weights, read_card
 
 __all__ = ["Trained", "load_trained"]
 
@@ -55,6 +53,10 @@ def load_trained(folder: Path) -> Trained:
     Raises:
         WeightsError: the run is not finished, or a file is damaged.
     """
+    return read_set(folder, CARD_NAME, lambda: _load(folder), WeightsError)
+
+
+def _load(folder: Path) -> Trained:
     card = read_card(folder)
     try:
         spec = NetSpec.from_dict(card["net"])
@@ -73,7 +75,6 @@ def _read_normalization(folder: Path, described: dict[str, Any]) -> Normalizatio
         return Normalization.per_channel(tuple(mean), tuple(std), len(mean))
     path = folder / NORMALIZATION_NAME
     try:
-        tensors = load_file(path)
-        return Normalization(tensors["mean"], tensors["std"])
-    except (OSError, SafetensorError, KeyError) as error:
+        return Normalization.load(path)
+    except DataError as error:
         raise WeightsError(f"{path} is missing or damaged: {error}.") from None
