@@ -30,6 +30,7 @@ __all__ = ["HeldRun", "Run", "asked_digest", "find_runs"]
 
 _SCHEMA = 2
 _FIRST_SCHEMA = 1  # version 0.1.0's, without checksums
+_OF_THE_FILE = ("schema_version", "asked", "rows")  # what result.json has besides the figures
 # Beginnings of the names of temporary files that are written under the lock; eval writes others without it.
 _LOCKED = (".run.", ".metrics.", ".result.", ".weights.", ".card.", ".normalization.", ".curves.")
 
@@ -153,7 +154,8 @@ class Run:
             result: the last figures.
             rows: how far metrics.jsonl goes.
         """
-        write_record(self.folder / "result.json", {"schema_version": _SCHEMA, **result, "rows": rows})
+        described = {"schema_version": _SCHEMA, **result, "asked": self.asked, "rows": rows}
+        write_record(self.folder / "result.json", described)
 
     def result(self) -> dict[str, Any]:
         """What result.json says.
@@ -162,7 +164,7 @@ class Run:
             CheckpointError: the run is not finished, or the file is damaged.
         """
         result = self._result()
-        return {name: value for name, value in result.items() if name not in ("schema_version", "rows")}
+        return {name: value for name, value in result.items() if name not in _OF_THE_FILE}
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl; a last line that a crash cut short is left out.
@@ -190,8 +192,32 @@ class Run:
             if path.parent == self.checkpoints or path.name.startswith(_LOCKED):
                 path.unlink(missing_ok=True)
 
+    def check_belongings(self) -> None:
+        """Raises CheckpointError if the folder has the result of a run and no run.json that says of which."""
+        if self.finished and not self.exists:
+            raise CheckpointError(
+                f"{self.folder} holds the result of a run, and its {self.record_path.name} is missing; put that back, "
+                "or choose another --run-dir."
+            )
+
+    def check_belongs(self, record: Mapping[str, Any], path: Path) -> None:
+        """Raises CheckpointError if a record in the folder is of another run; one of version 0.1.0 does not say.
+
+        Args:
+            record: with the digest of what was asked for in `asked`.
+            path: where it was read, for the message.
+        """
+        if record.get("asked", self.asked) != self.asked:
+            raise CheckpointError(
+                f"{path} is of another run than {self.record_path}: of another network, other data, another recipe, "
+                "seed or initial weights. Put back the file that belongs there."
+            )
+
     def _result(self) -> dict[str, Any]:
-        return _read(self.folder / "result.json", () if self.has_checksums else (None,))
+        path = self.folder / "result.json"
+        result = _read(path, () if self.has_checksums else (None,))
+        self.check_belongs(result, path)
+        return result
 
     @contextmanager
     def lock(self, *, wait_seconds: float = 5.0) -> Iterator[HeldRun]:

@@ -56,17 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     from reslab.models.weights import read_card
 
     run = Run(asked.run)
-    if not run.exists:
-        raise WeightsError(f"{asked.run} is not the folder of a run.")
-    if (asked.out is None) == (not asked.in_place):
-        raise ReslabError("say where to write: either --out DIR, or --in-place to replace the run's own weights.")
-    if asked.out is not None and asked.out.exists() and asked.out.samefile(asked.run):
-        raise ReslabError(f"--out {asked.out} is the run itself; give --in-place to replace its weights.")
+    _check(asked, run)
     batch_size = asked.batch_size or run.record["recipe"]["data"]["batch_size"]
-    if asked.batch_size is not None and asked.batch_size < 2:
-        raise ReslabError(f"--batch-size must be at least 2, not {asked.batch_size}: one image has no variance.")
-    if asked.images < 2:
-        raise ReslabError(f"--images must be at least 2, not {asked.images}.")
     (member,) = find_members(
         MemberArguments(
             names=[str(asked.run)],
@@ -87,20 +78,18 @@ def main(arguments: Sequence[str]) -> int:
     wanted = Measurement(
         num_images=asked.images, batch_size=batch_size, seed=card["seed"], iteration=card["iterations"]
     )
-    has_val = "val" in data.splits
-    before = _val_error(member) if has_val else None
+    before = _val_error(member)
     with progress_bar() as bar:
         task = bar.add_task("Measuring", total=wanted.among(len(data.split("train"))).num_images)
         done = measure_batch_norm(
             member.model, data.split("train"), member.normalization, wanted, lambda count: bar.advance(task, count)
         )
-    after = _val_error(member) if has_val else None
-    note = (
-        f"strict averages over {done.num_images:,} train images of {data.name} in batches of {done.batch_size}, "
-        "measured after training (precise-bn)"
-    )
+    after = _val_error(member)
+    note = done.describe(data.name)
     folder = asked.out or asked.run
-    save_measured(run, folder, Trained(member.model, member.normalization, None, member.sha256), note, after)
+    save_measured(
+        run, asked.out or asked.run, Trained(member.model, member.normalization, None, member.sha256), note, after
+    )
     record = {
         "run": str(asked.run),
         "batch_norm": note,
@@ -108,23 +97,39 @@ def main(arguments: Sequence[str]) -> int:
         "batch_size": done.batch_size,
         "val_error_before": before,
         "val_error_after": after,
-        "out": str(folder),
+        "out": str(asked.out or asked.run),
     }
     if asked.json:
         print_json(record)
         return 0
-    if has_val:
-        print(f"val error {before:.2f} % before, {after:.2f} % after")
-    else:
-        print(f"{data.name} has no val images to compare on")
-    print(f"batch norm: {note}")
-    print(folder)
+    compared = before is not None and after is not None
+    text = (
+        f"val error {before:.2f} % before, {after:.2f} % after"
+        if compared
+        else f"{data.name} has no val images to compare on"
+    )
+    print(f"{text}\nbatch norm: {note}\n{asked.out or asked.run}")
     return 0
 
 
-def _val_error(member: Member) -> float:
+def _check(asked: Arguments, run: Run) -> None:
+    if not run.exists:
+        raise WeightsError(f"{asked.run} is not the folder of a run.")
+    if (asked.out is None) == (not asked.in_place):
+        raise ReslabError("say where to write: either --out DIR, or --in-place to replace the run's own weights.")
+    if asked.out is not None and asked.out.exists() and asked.out.samefile(asked.run):
+        raise ReslabError(f"--out {asked.out} is the run itself; give --in-place to replace its weights.")
+    if asked.batch_size is not None and asked.batch_size < 2:
+        raise ReslabError(f"--batch-size must be at least 2, not {asked.batch_size}: one image has no variance.")
+    if asked.images < 2:
+        raise ReslabError(f"--images must be at least 2, not {asked.images}.")
+
+
+def _val_error(member: Member) -> float | None:
     from reslab.evaluation import evaluate
 
+    if "val" not in member.data.splits:
+        return None
     with progress_bar() as bar:
         split = member.data.split("val")
         task = bar.add_task("Evaluating", total=len(split))

@@ -45,6 +45,13 @@ class Measurement:
         batch_size = min(self.batch_size, num_images)
         return replace(self, num_images=num_images // batch_size * batch_size, batch_size=batch_size)
 
+    def describe(self, data_name: str) -> str:
+        """What a card says of statistics that were measured after training, over so many images of a data set."""
+        return (
+            f"strict averages over {self.num_images:,} train images of {data_name} in batches of {self.batch_size}, "
+            "measured after training (precise-bn)"
+        )
+
 
 def measure_batch_norm(
     model: nn.Module,

@@ -6,12 +6,13 @@ from typing import Any
 
 from reslab.data.dataset import ImageData
 from reslab.data.normalization import Normalization
-from reslab.errors import DataError, WeightsError
+from reslab.errors import CheckpointError, DataError, WeightsError
 from reslab.files.sets import read_set
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
 from reslab.models.spec import NetSpec
 from reslab.models.weights import CARD_NAME, NORMALIZATION_NAME, WEIGHTS_NAME, load_weights, read_card
+from reslab.runs import Run
 
 __all__ = ["Trained", "load_trained"]
 
@@ -57,7 +58,12 @@ def load_trained(folder: Path) -> Trained:
 
 
 def _load(folder: Path) -> Trained:
-    card = read_card(folder)
+    card, run = read_card(folder), Run(folder)
+    if run.exists:
+        try:
+            run.check_belongs(card, folder / CARD_NAME)
+        except CheckpointError as error:
+            raise WeightsError(str(error)) from None
     try:
         spec = NetSpec.from_dict(card["net"])
         normalization = _read_normalization(folder, card["normalization"])

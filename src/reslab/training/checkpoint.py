@@ -17,6 +17,7 @@ __all__ = [
     "DamagedCheckpointError",
     "DamagedCheckpointWarning",
     "check_asked",
+    "check_belonging",
     "load_checkpoint",
     "newest_checkpoint",
     "newest_whole_checkpoint",
@@ -97,6 +98,18 @@ def newest_whole_checkpoint(
             "folder to start again."
         )
     return None
+
+
+def check_belonging(folder: Path, *, asked: str) -> None:
+    """Raises CheckpointError if a folder has whole checkpoints of another run than one that is to start there.
+
+    Args:
+        folder: of the run's checkpoints.
+        asked: digest of what is asked of the run.
+    """
+    for path in reversed(_by_age(folder)):
+        with contextlib.suppress(DamagedCheckpointError):
+            check_asked(load_checkpoint(path), path, asked)
 
 
 def load_checkpoint(path: Path, *, unsealed_too: bool = False) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from reslab.files.hashing import hash_json
 from reslab.files.rows import RowLog
 from reslab.models import spell
 from reslab.models.weights import save_weights
+from reslab.runs import HeldRun
 from reslab.training.checkpoint import BEST_NAME, DamagedCheckpointError, check_asked, load_checkpoint
 from reslab.training.inputs import test_view
 from reslab.training.plan import Plan
@@ -27,7 +28,9 @@ __all__ = ["evaluate_within", "finish_run"]
 _MOST_SEEN_CLEAN = 10_000  # photos of train, evaluated without augmentation: more would take longer, and tell no more
 
 
-def finish_run(plan: Plan, state: TrainingState, normalization: Normalization, rows: RowLog) -> dict[str, Any]:
+def finish_run(
+    plan: Plan, held: HeldRun, state: TrainingState, normalization: Normalization, rows: RowLog
+) -> dict[str, Any]:
     """Writes weights, card, curves and result.json, and returns what the last one says.
 
     All of it follows from the last checkpoint and the rows, bitwise but for timings: a run that is killed in here is
@@ -35,12 +38,13 @@ def finish_run(plan: Plan, state: TrainingState, normalization: Normalization, r
 
     Args:
         plan: the run's.
+        held: its folder, while this process may write to it.
         state: after the last iteration.
         normalization: of the network's inputs.
         rows: of the run, all written.
 
     Raises:
-        CheckpointError: the state that is best on val is asked for, and lost.
+        CheckpointError: the state that is best on val is asked for, and lost; or the folder was removed.
     """
     run, recipe, seed, data = plan.run, plan.recipe, plan.asked.seed, plan.data
     if recipe.monitoring.weights == "best-on-val":
@@ -52,6 +56,7 @@ def finish_run(plan: Plan, state: TrainingState, normalization: Normalization, r
         measure_batch_norm(model, data.split("train"), normalization, wanted)
     history = run.rows()
     errors = _errors(plan, model, normalization, history)
+    held.check()
     plot_curves(history, f"{spell(model.spec)} on {data.name}, {recipe.name}", run.folder / "curves.png")
     save_weights(
         model,
@@ -130,6 +135,7 @@ def _card(plan: Plan, normalization: Normalization, errors: dict[str, float]) ->
         "iterations": recipe.schedule.iterations,
         "seed": plan.asked.seed,
         "errors": errors,
+        "asked": plan.run.asked,
     }
 
 

@@ -8,18 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import record_function
 
+from reslab.data.dataset import Role
 from reslab.errors import CheckpointError, DataError, DivergenceError
 from reslab.files.rows import RowLog
-from reslab.models import spell
-from reslab.models.build import build
-from reslab.models.features import FeatureNetwork
-from reslab.models.released import load_released
-from reslab.models.resnet import ResNet
-from reslab.models.weights import NORMALIZATION_NAME, HeadReplacedWarning, LoadReport
-from reslab.models.zoo import base_name
+from reslab.models.weights import NORMALIZATION_NAME
 from reslab.runs import HeldRun, Run
 from reslab.training.checkpoint import (
     DamagedCheckpointWarning,
@@ -29,16 +23,14 @@ from reslab.training.checkpoint import (
     save_checkpoint,
 )
 from reslab.training.finish import evaluate_within, finish_run
-from reslab.training.fused import fuse_norms
-from reslab.training.ghost import use_ghost_batches
+from reslab.training.initial import initial_state
 from reslab.training.inputs import make_batches, measured_normalization
 from reslab.training.objective import count_wrong, make_loss, make_mixing
-from reslab.training.optimizer import make_optimizer
 from reslab.training.plan import Plan
 from reslab.training.progress import TrainingProgress
 from reslab.training.resizing import initial_iterations, resized, work_until
-from reslab.training.schedule import Plateau, WarmUp, learning_rate
-from reslab.training.state import Meter, TrainingState, step_seed
+from reslab.training.schedule import learning_rate
+from reslab.training.state import Meter, step_seed
 from reslab.training.stopping import StopRequests
 
 __all__ = ["TrainResult", "Trainer"]
@@ -91,8 +83,7 @@ class Trainer:
         self.batches = make_batches(self.recipe, split, self.normalization, self.seed, device)
         self.initial_iterations = initial_iterations(self.recipe)
         self.mixing = make_mixing(self.recipe.regularization, plan.asked.spec.num_classes)
-        self.loaded: LoadReport | None = None
-        self.state = self._make_state()
+        self.state, self.loaded = initial_state(plan, progress=progress)
         self.step = self._make_step()
 
     # Set-up
@@ -101,38 +92,6 @@ class Trainer:
     def device_type(self) -> str:
         """cpu, cuda, mps."""
         return torch.device(self.execution.device).type
-
-    def _make_state(self) -> TrainingState:
-        recipe, spec = self.recipe, self.plan.asked.spec
-        model = self._make_model()
-        scaler = torch.amp.GradScaler(self.device_type, enabled=self.execution.precision == "fp16")
-        optimizer = make_optimizer(model, recipe.optimizer)
-        return TrainingState(
-            model, optimizer, WarmUp(recipe, spec.depth), Meter(), scaler, Plateau(recipe), self._make_average(model)
-        )
-
-    def _make_model(self) -> FeatureNetwork:
-        spec, weights, ghost_batch = (
-            self.plan.asked.spec,
-            self.plan.asked.weights,
-            self.recipe.regularization.ghost_batch,
-        )
-        torch.manual_seed(self.seed)
-        model = build(spec)
-        if weights:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so
-                self.loaded = load_released(model, base_name(spell(spec)), weights, progress=self.progress)
-        if ghost_batch:
-            use_ghost_batches(model, ghost_batch)
-        layout = torch.channels_last if self.execution.channels_last else torch.contiguous_format
-        model = model.to(device=self.execution.device, memory_format=layout)  # type: ignore[call-overload]
-        if self.execution.fused_norms:
-            fuse_norms(model)
-        if self.execution.segments is not None:
-            assert isinstance(model, ResNet)
-            model.set_grad_checkpointing(segments=self.execution.segments)
-        return model
 
     def _make_step(self) -> Step:
         model = self.state.model
@@ -146,13 +105,6 @@ class Trainer:
             return loss(logits, labels), count_wrong(logits, labels)
 
         return torch.compile(forward, dynamic=False) if self.execution.compiled else forward
-
-    def _make_average(self, model: FeatureNetwork) -> AveragedModel | None:
-        decay = self.recipe.regularization.ema_decay
-        if not decay:
-            return None
-        # Statistics of batch norm are averaged too: the averaged weights' own would have to be measured.
-        return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
 
     def _resume(self) -> list[str]:
         """Goes on from the newest checkpoint that is whole; sentences on those that are not."""
@@ -219,7 +171,7 @@ class Trainer:
                 raise self._explained(error) from None
             finally:
                 self.batches.close()
-            result = finish_run(self.plan, state, self.normalization, self.rows)
+            result = finish_run(self.plan, held, state, self.normalization, self.rows)
             self.held.check()
         return TrainResult(self.run, total, None, result)
 
@@ -305,22 +257,20 @@ class Trainer:
         )
 
     def _evaluations(self) -> dict[str, float]:
-        errors: dict[str, float] = {}
-        if "val" in self.data.splits:
-            error = evaluate_within(
-                self.recipe, self.state.result, self.data.split("val"), self.normalization
-            ).top1_error
-            errors["val_error"] = error
-            self.state.plateau.observe(error)
-            if self.state.best_val_error is None or error < self.state.best_val_error:
-                self.state.best_val_error = error
+        errors = {"val_error": self._error("val")} if "val" in self.data.splits else {}
+        if self.plan.asked.test_curve and "test" in self.data.splits:
+            errors["test_error"] = self._error("test")
+        # Noted when all images could be read: else all of this is done again on a resume.
+        if "val_error" in errors:
+            self.state.plateau.observe(errors["val_error"])
+            if self.state.best_val_error is None or errors["val_error"] < self.state.best_val_error:
+                self.state.best_val_error = errors["val_error"]
                 self.held.check()
                 save_best(self.run.checkpoints, self._snapshot())
-        if self.plan.asked.test_curve and "test" in self.data.splits:
-            errors["test_error"] = evaluate_within(
-                self.recipe, self.state.result, self.data.split("test"), self.normalization
-            ).top1_error
         return errors
+
+    def _error(self, role: Role) -> float:
+        return evaluate_within(self.recipe, self.state.result, self.data.split(role), self.normalization).top1_error
 
     def _save(self) -> None:
         self.held.check()

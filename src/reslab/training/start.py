@@ -8,7 +8,8 @@ from reslab.data.photos import PhotoData
 from reslab.environment import describe_environment
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models import NetSpec, parse_model, spell
-from reslab.runs import Run
+from reslab.runs import Run, asked_digest
+from reslab.training.checkpoint import check_belonging
 from reslab.training.execution import Execution, choose_execution
 from reslab.training.inputs import AnyData, data_spec, load_inputs
 from reslab.training.loop import Trainer, TrainResult
@@ -59,14 +60,9 @@ def train(
         ReslabError: a bad argument, a run that cannot be resumed so, or a loss that is not finite.
     """
     recipe = _fitting_recipe(recipe, iterations)
-    if not 0 <= seed < 2**63:
-        raise CheckpointError(f"the seed must be between 0 and 2^63 - 1, not {seed}.")
     stop = StopRequests(StopAfter.parse(stop_after) if stop_after else None)
     run = Run(Path(run_dir))
-    if run.exists and not resume:
-        raise CheckpointError(
-            f"{run.folder} holds a run already; resume it with --resume, or choose another --run-dir."
-        )
+    _check_start(run, seed, resume)
     images = load_inputs(data, recipe.data, data_dir, progress)
     _check_val_images(recipe, images)
     asked = Asked(_fitting_spec(model, images), images, recipe, seed, weights, test_curve)
@@ -80,6 +76,16 @@ def train(
                 return Trainer(plan, progress=progress, asked_to_stop=stop.check).run_until(stop, held)
         except Stopped as stopped:
             return TrainResult(run, 0, str(stopped), None)
+
+
+def _check_start(run: Run, seed: int, resume: bool) -> None:
+    if not 0 <= seed < 2**63:
+        raise CheckpointError(f"the seed must be between 0 and 2^63 - 1, not {seed}.")
+    if run.exists and not resume:
+        raise CheckpointError(
+            f"{run.folder} holds a run already; resume it with --resume, or choose another --run-dir."
+        )
+    run.check_belongings()
 
 
 def _fitting_recipe(recipe: str | Recipe, iterations: int | None) -> Recipe:
@@ -100,10 +106,11 @@ def _plan(asked: Asked, run: Run, chosen: Execution | None, data: str) -> Plan:
     if run.exists:
         asked.check_same(run)
         return Plan(asked, run, Execution.from_dict(run.record["execution"]))
-    execution = chosen or _choose_execution(asked)
+    execution, record = chosen or _choose_execution(asked), asked.record()
+    check_belonging(run.checkpoints, asked=asked_digest(record))  # where a run.json was lost
     run.start(
         {
-            **asked.record(),
+            **record,
             "data_spec": data,
             "classes": list(asked.data.classes),
             "execution": execution.to_dict(),
