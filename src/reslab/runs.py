@@ -32,7 +32,7 @@ _SCHEMA = 2
 _FIRST_SCHEMA = 1  # version 0.1.0's, without checksums
 _OF_THE_FILE = ("schema_version", "asked", "rows")  # what result.json has besides the figures
 # Beginnings of the names of temporary files that are written under the lock; eval writes others without it.
-_LOCKED = (".run.", ".metrics.", ".result.", ".weights.", ".card.", ".normalization.", ".curves.")
+_LOCKED = (".run.", ".metrics.", ".result.", ".weights.", ".card.", ".normalization.", ".curves.", "..replacing-")
 
 
 def asked_digest(asked: Mapping[str, Any]) -> str:

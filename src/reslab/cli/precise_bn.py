@@ -86,10 +86,8 @@ def main(arguments: Sequence[str]) -> int:
         )
     after = _val_error(member)
     note = done.describe(data.name)
-    folder = asked.out or asked.run
-    save_measured(
-        run, asked.out or asked.run, Trained(member.model, member.normalization, None, member.sha256), note, after
-    )
+    trained = Trained(member.model, member.normalization, None, member.sha256)
+    save_measured(run, asked.out or asked.run, trained, note, after)
     record = {
         "run": str(asked.run),
         "batch_norm": note,
@@ -102,7 +100,6 @@ def main(arguments: Sequence[str]) -> int:
     if asked.json:
         print_json(record)
         return 0
-    compared = before is not None and after is not None
     text = (
         f"val error {before:.2f} % before, {after:.2f} % after"
         if compared

@@ -90,10 +90,11 @@ def _best_state(plan: Plan, state: TrainingState) -> dict[str, Any]:
     except DamagedCheckpointError as error:
         raise CheckpointError(f"{error} {lost}") from None
     check_asked(best, path, plan.run.asked)
-    if best.get("best_val_error") != state.best_val_error:
+    known = state.best_iteration is not None  # version 0.1.0 did not write it down
+    if best["best_val_error"] != state.best_val_error or (known and best["iteration"] != state.best_iteration):
         raise CheckpointError(
-            f"{path} has a val error of {best.get('best_val_error')} %, and the run's best is "
-            f"{state.best_val_error} %. {lost}"
+            f"{path} is not the state that was best on val: it is of iteration {best['iteration']}, and the best was "
+            f"{state.best_iteration if known else 'another'}, with {state.best_val_error} %. {lost}"
         )
     return best
 

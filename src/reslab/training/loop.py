@@ -264,7 +264,7 @@ class Trainer:
         if "val_error" in errors:
             self.state.plateau.observe(errors["val_error"])
             if self.state.best_val_error is None or errors["val_error"] < self.state.best_val_error:
-                self.state.best_val_error = errors["val_error"]
+                self.state.best_val_error, self.state.best_iteration = errors["val_error"], self.state.iteration
                 self.held.check()
                 save_best(self.run.checkpoints, self._snapshot())
         return errors
