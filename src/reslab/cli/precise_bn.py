@@ -100,11 +100,9 @@ def main(arguments: Sequence[str]) -> int:
     if asked.json:
         print_json(record)
         return 0
-    text = (
-        f"val error {before:.2f} % before, {after:.2f} % after"
-        if compared
-        else f"{data.name} has no val images to compare on"
-    )
+    text = f"{data.name} has no val images to compare on"
+    if before is not None:
+        text = f"val error {before:.2f} % before, {after:.2f} % after"
     print(f"{text}\nbatch norm: {note}\n{asked.out or asked.run}")
     return 0
 
