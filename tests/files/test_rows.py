@@ -31,8 +31,9 @@ def test_rows_come_back_and_others_follow(path):
 def test_no_file_has_no_rows(tmp_path):
     assert log(tmp_path / "none").read() == []
     log(tmp_path / "none").sync()
-    log(tmp_path / "none").keep_none()
     assert not (tmp_path / "none").exists()
+    log(tmp_path / "none").keep_none()
+    assert (tmp_path / "none").read_bytes() == b""
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))

@@ -159,6 +159,18 @@ def test_what_is_measured_depends_on_seed_and_iteration_and_leaves_the_generator
     assert not torch.equal(found["a"], found["d"])
 
 
+def test_statistics_measured_at_the_end_and_afterwards_are_the_same(tiny_data, tmp_path, quick_curves):
+    data, last = tiny_data(), replace(RECIPE.monitoring, weights="last")
+    for name, images in (("at the end", 40), ("afterwards", 0)):
+        recipe = replace(RECIPE, monitoring=replace(last, precise_bn_images=images))
+        train(MODEL, data, recipe=recipe, run_dir=tmp_path / name)
+    measured, moving = load_trained(tmp_path / "at the end"), load_trained(tmp_path / "afterwards")
+    wanted = Measurement(num_images=40, batch_size=12, seed=0, iteration=6)
+    measure_batch_norm(moving.model, data.split("train"), moving.normalization, wanted)
+    for key, value in measured.model.state_dict().items():
+        torch.testing.assert_close(moving.model.state_dict()[key], value)
+
+
 def _normalization(split):
     from reslab.data.normalization import Normalization
 

@@ -106,3 +106,9 @@ def test_another_run_does_not_go_on_from_its_checkpoints(stopped, digits):
     with pytest.raises(CheckpointError, match=r"iteration-0000012\.pt is no checkpoint of this run"):
         train(net, digits, recipe=recipe, seed=7, run_dir=stopped.folder)
     assert not stopped.exists
+
+
+def test_a_record_without_what_was_asked_for_is_a_sentence(stopped):
+    stopped.record_path.write_text('{"schema_version": 1}')
+    with pytest.raises(CheckpointError, match=r"run\.json is damaged: it lacks 'recipe'"):
+        stopped.rows()

@@ -94,7 +94,7 @@ class RowLog:
         return rows
 
     def keep_none(self) -> None:
-        """Removes all rows, whosever they are."""
+        """Removes all rows, whosever they are; leaves an empty file."""
         self._rewrite([])
 
     def append(self, row: Row) -> None:
@@ -153,7 +153,7 @@ class RowLog:
         """Leaves these rows in the file, and no others."""
         self._start()
         text = "".join(map(self._line, rows))
-        if b"".join(self._lines()) != text.encode():
+        if not self.path.exists() or b"".join(self._lines()) != text.encode():
             write_text(self.path, text)
 
 

@@ -76,6 +76,7 @@ def finish_run(
         "warmup_ended_at": state.warmup.ended_at,
         "peak_memory_bytes": resident_bytes(peak=True) or None,
     }
+    held.check()
     run.finish(result, rows.mark)
     return result
 
@@ -91,7 +92,7 @@ def _best_state(plan: Plan, state: TrainingState) -> dict[str, Any]:
         raise CheckpointError(f"{error} {lost}") from None
     check_asked(best, path, plan.run.asked)
     known = state.best_iteration is not None  # version 0.1.0 did not write it down
-    if best["best_val_error"] != state.best_val_error or (known and best["iteration"] != state.best_iteration):
+    if best.get("best_val_error") != state.best_val_error or (known and best["iteration"] != state.best_iteration):
         raise CheckpointError(
             f"{path} is not the state that was best on val: it is of iteration {best['iteration']}, and the best was "
             f"{state.best_iteration if known else 'another'}, with {state.best_val_error} %. {lost}"
