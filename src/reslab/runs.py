@@ -6,10 +6,12 @@ checkpoints/            states to resume from
 result.json             the last figures; written when the run is finished
 weights.safetensors     with card.json, and normalization.safetensors where the mean is per pixel
 curves.png
+
+Every file but the picture carries a checksum, or is covered by the card's, and whoever reads it verifies it. Version
+0.1.0 wrote only the weights' one; its runs, of schema version 1, are read as they are.
 """
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,12 +21,67 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from reslab.errors import CheckpointError
-from reslab.files.atomic import write_json, write_text
-from reslab.files.records import read_record
+from reslab.files.hashing import hash_json
+from reslab.files.records import read_record, write_record
+from reslab.files.rows import RowLog, RowMark
+from reslab.files.sets import finish_replacement
 
-__all__ = ["Run", "describe_run", "find_runs"]
+__all__ = ["HeldRun", "Run", "asked_digest", "describe_run", "find_runs"]
 
-_SCHEMA = 1
+_SCHEMA = 2
+_FIRST_SCHEMA = 1  # version 0.1.0's, without checksums
+_OF_THE_FILE = ("schema_version", "asked", "rows")  # what result.json has besides the figures
+# Beginnings of the names of temporary files that are written under the lock; eval writes others without it.
+_LOCKED = (".run.", ".metrics.", ".result.", ".weights.", ".card.", ".normalization.", ".curves.", "..replacing-")
+
+
+def asked_digest(asked: Mapping[str, Any]) -> str:
+    """Hex sha256 of what decides a run's weights: its checkpoints and rows state it, and belong to no other run.
+
+    Args:
+        asked: the record of what was asked for, as run.json has it: `model`, `data`, `recipe`, `seed`, `weights` (the
+            initial ones) and `shards` (of a batch).
+    """
+    recipe, splits = dict(asked["recipe"]), asked["data"]["splits"]
+    # Processes that decode photos change nothing, and a resume may have others.
+    recipe["hardware"] = {name: value for name, value in recipe.get("hardware", {}).items() if name != "workers"}
+    return hash_json(
+        {
+            "model": asked["model"],
+            "data": {role: splits[role]["sha256"] for role in ("train", "val") if role in splits},
+            "recipe": recipe,
+            "seed": asked["seed"],
+            "weights": asked.get("weights"),
+            "shards": asked.get("shards", 1),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class HeldRun:
+    """A run's folder while this process may write to it.
+
+    Args:
+        lock_path: the file that is locked.
+        record_path: run.json.
+        inode: of the locked file.
+    """
+
+    lock_path: Path
+    record_path: Path
+    inode: int
+
+    def check(self) -> None:
+        """Raises CheckpointError if the folder was removed or replaced since; what is written now would be lost."""
+        try:
+            there = self.lock_path.stat().st_ino == self.inode and self.record_path.is_file()
+        except OSError:
+            there = False
+        if not there:
+            raise CheckpointError(
+                f"{self.record_path.parent} was removed or replaced while the run was being trained; nothing more can "
+                "be saved there. Start the run again."
+            )
 
 
 @dataclass(frozen=True)
@@ -66,16 +123,39 @@ class Run:
         Raises:
             CheckpointError: there is no run, or its record is damaged or of another version.
         """
-        return _read(self.record_path, _SCHEMA)
+        return _read(self.record_path, (_FIRST_SCHEMA,))
+
+    @property
+    def has_checksums(self) -> bool:
+        """Whether all its files have them; those of version 0.1.0 had none."""
+        return bool(self.record["schema_version"] != _FIRST_SCHEMA)
+
+    @cached_property
+    def asked(self) -> str:
+        """The digest of what was asked for, which its checkpoints and rows state.
+
+        Raises:
+            CheckpointError: as for `record`.
+        """
+        try:
+            return asked_digest(self.record)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise CheckpointError(f"{self.record_path} is damaged: it lacks {error}.") from None
 
     def start(self, record: dict[str, Any]) -> None:
         """Writes run.json."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_json(self.record_path, {"schema_version": _SCHEMA, **record})
+        write_record(self.record_path, {"schema_version": _SCHEMA, **record})
 
-    def finish(self, result: dict[str, Any]) -> None:
-        """Writes result.json, by which a run is known to be finished."""
-        write_json(self.folder / "result.json", result)
+    def finish(self, result: dict[str, Any], rows: RowMark) -> None:
+        """Writes result.json, by which a run is known to be finished.
+
+        Args:
+            result: the last figures.
+            rows: how far metrics.jsonl goes.
+        """
+        described = {"schema_version": _SCHEMA, **result, "asked": self.asked, "rows": rows}
+        write_record(self.folder / "result.json", described)
 
     def result(self) -> dict[str, Any]:
         """What result.json says.
@@ -83,36 +163,65 @@ class Run:
         Raises:
             CheckpointError: the run is not finished, or the file is damaged.
         """
-        return _read(self.folder / "result.json", None)
-
-    def append_row(self, row: dict[str, Any]) -> None:
-        """Adds a row to metrics.jsonl."""
-        with self.metrics_path.open("a") as stream:
-            stream.write(json.dumps(row, allow_nan=False) + "\n")
+        result = self._result()
+        return {name: value for name, value in result.items() if name not in _OF_THE_FILE}
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl; a last line that a crash cut short is left out."""
-        try:
-            lines = self.metrics_path.read_text().splitlines()
-        except FileNotFoundError:
+        """The rows of metrics.jsonl; a last line that a crash cut short is left out.
+
+        Raises:
+            CheckpointError: rows are damaged, missing, or of another run.
+        """
+        if not self.exists:
             return []
-        rows = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                if number < len(lines):
-                    raise CheckpointError(f"{self.metrics_path}, line {number}, is damaged.") from None
+        log = self.row_log()
+        rows = log.read()
+        if self.finished and self._result().get("rows", log.mark) != log.mark:
+            raise CheckpointError(
+                f"{self.metrics_path} has other rows than the run had when it was finished; put back a copy of it."
+            )
         return rows
 
-    def forget_rows_after(self, iteration: int) -> None:
-        """Drops the rows that a resumed run will write again."""
-        kept = [row for row in self.rows() if row["iteration"] <= iteration]
-        write_text(self.metrics_path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in kept))
+    def row_log(self) -> RowLog:
+        """Reads and writes metrics.jsonl."""
+        return RowLog(self.metrics_path, anchor=self.asked, error=CheckpointError, bare_too=not self.has_checksums)
+
+    def _remove_leftovers(self) -> None:
+        """Removes temporary files of a process that was killed; nobody writes them without the lock."""
+        for path in [*self.folder.glob(".*.partial"), *self.checkpoints.glob(".*.partial")]:
+            if path.parent == self.checkpoints or path.name.startswith(_LOCKED):
+                path.unlink(missing_ok=True)
+
+    def check_belongings(self) -> None:
+        """Raises CheckpointError if the folder has the result of a run and no run.json that says of which."""
+        if self.finished and not self.exists:
+            raise CheckpointError(
+                f"{self.folder} holds the result of a run, and its {self.record_path.name} is missing; put that back, "
+                "or choose another --run-dir."
+            )
+
+    def check_belongs(self, record: Mapping[str, Any], path: Path) -> None:
+        """Raises CheckpointError if a record in the folder is of another run; one of version 0.1.0 does not say.
+
+        Args:
+            record: with the digest of what was asked for in `asked`.
+            path: where it was read, for the message.
+        """
+        if record.get("asked", self.asked) != self.asked:
+            raise CheckpointError(
+                f"{path} is of another run than {self.record_path}: of another network, other data, another recipe, "
+                "seed or initial weights. Put back the file that belongs there."
+            )
+
+    def _result(self) -> dict[str, Any]:
+        path = self.folder / "result.json"
+        result = _read(path, () if self.has_checksums else (None,))
+        self.check_belongs(result, path)
+        return result
 
     @contextmanager
-    def lock(self, *, wait_seconds: float = 5.0) -> Iterator[None]:
-        """Held while the run is written to.
+    def lock(self, *, wait_seconds: float = 5.0) -> Iterator[HeldRun]:
+        """Held while the run is written to; finishes a replacement of its files that a crash cut short.
 
         Args:
             wait_seconds: for another process that may be about to end.
@@ -121,13 +230,16 @@ class Run:
             CheckpointError: another process holds it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock")
+        path = self.folder / ".lock"
+        lock = FileLock(path)
         try:
             lock.acquire(timeout=wait_seconds)
         except Timeout:
             raise CheckpointError(f"another process is writing to {self.folder}; wait for it or stop it.") from None
         try:
-            yield
+            finish_replacement(self.folder, CheckpointError)
+            self._remove_leftovers()
+            yield HeldRun(path, self.record_path, path.stat().st_ino)
         finally:
             lock.release()
 
@@ -137,9 +249,11 @@ def find_runs(folder: Path) -> Iterable[Run]:
     return (Run(path.parent) for path in sorted(folder.rglob("run.json")))
 
 
-def _read(path: Path, schema_version: int | None) -> dict[str, Any]:
+def _read(path: Path, older: tuple[int | None, ...]) -> dict[str, Any]:
     missing = f"there is no {path}: no run was started there, or it is not finished."
-    return read_record(path, schema_version=schema_version, error=CheckpointError, if_missing=missing)
+    return read_record(
+        path, schema_version=_SCHEMA, error=CheckpointError, if_missing=missing, older=older, checksum=True
+    )
 
 
 def describe_run(run: Run) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -181,14 +182,35 @@ def test_a_run_on_other_images_is_refused(finished, capsys, tmp_path):
 
 
 def test_a_damaged_run_gets_a_sentence(finished, capsys, tmp_path):
-    import shutil
-
     for name, content in (("card.json", b"{"), ("weights.safetensors", b"x"), ("run.json", b"{")):
         copy = tmp_path / name
         shutil.copytree(finished, copy)
         (copy / name).write_bytes(content)
         assert main(["eval", str(copy)]) == 2
         assert name in capsys.readouterr().err
+
+
+DAMAGED = {
+    "card.json": "eval",
+    "weights.safetensors": "eval",
+    "normalization.safetensors": "eval",
+    "run.json": "eval",
+    "result.json": "train",
+    "metrics.jsonl": "runs",
+}
+
+
+@pytest.mark.parametrize(("name", "command"), DAMAGED.items())
+def test_a_flipped_bit_of_a_run_gets_a_sentence(finished, capsys, tmp_path, name, command):
+    copy = shutil.copytree(finished, tmp_path / "run")
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) * 2 // 3] ^= 2
+    (copy / name).write_bytes(content)
+    arguments = {"eval": ["eval", str(copy)], "runs": ["runs", str(copy)]}
+    assert main(arguments.get(command, ["train", "--resume", "--run-dir", str(copy), "--quiet"])) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert name in captured.err
 
 
 def test_resuming_with_another_field_is_refused(finished, capsys):

@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from reslab.evaluation.trained import load_trained
 from safetensors.torch import save_file
 
 from reslab.cli.main import main
 from reslab.deploy import Preprocessing, load_deployed
 from reslab.deploy.engines import quiet_import
 from reslab.models import create_model
+from reslab.trained import load_trained
 
 onnxruntime = quiet_import("onnxruntime")  # without its telemetry
 

@@ -276,7 +276,10 @@ def test_keller_jordans_dropout_is_in_the_first_block_of_each_stage():
         ("resnet50[replace_stride_with_dilation=true]", "3 entries"),
         ("resnet18[replace_stride_with_dilation=false-false-true]", "no dilation"),
         ("resnet50[width_per_group=0]", "whole number of at least 1"),
-        ("resnet50[replace_stride_with_dilation=maybe]", "replace_stride_with_dilation must be true or false, joined by dashes, not maybe"),
+        (
+            "resnet50[replace_stride_with_dilation=maybe]",
+            "replace_stride_with_dilation must be true or false, joined by dashes, not maybe",
+        ),
         ("resnet20[stem_pool=ceil]", "needs a stem that pools"),
         ("resnet20[gate=shortcut-only]", "needs shortcut=gated"),
         ("resnet20[gate_bias=1]", "needs shortcut=gated"),

@@ -35,6 +35,7 @@ from reslab.models import NetSpec, create_model, parse_model, spell
 from reslab.runs import Run
 from reslab.training.execution import choose_execution
 from reslab.training.loop import Trainer
+from reslab.training.plan import Asked, Plan
 from reslab.training.recipe import Recipe
 
 __all__ = [
@@ -183,7 +184,7 @@ def make_trainer(task: TrainingTask, folder: Path, stack: ExitStack) -> Trainer:
     recipe = replace(task.recipe, data=replace(task.recipe.data, initial_scale=1.0))  # every step at the full size
     execution = choose_execution(recipe, spec, data.image_shape[:2])
     stack.enter_context(execution.in_force())
-    trainer = Trainer(Run(folder), spec, data, recipe, 0, execution, None, test_curve=False, progress=False)
+    trainer = Trainer(Plan(Asked(spec, data, recipe, seed=0), Run(folder), execution))
     trainer.state.model.train()
     return trainer
 

@@ -7,16 +7,18 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from reslab.data.dataset import Images
 from reslab.errors import DataError
-from reslab.files.atomic import atomic_path
+from reslab.files.hashing import hash_arrays
 
 __all__ = ["Normalization", "NormalizationKind"]
 
 NormalizationKind = Literal["per-pixel-mean", "per-channel", "imagenet"]
+
+_DIGEST = "sha256"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,41 @@ class Normalization:
             np.broadcast_to(np.asarray(mean, np.float32), shape), np.broadcast_to(np.asarray(std, np.float32), shape)
         )
 
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads what `save` wrote.
+
+        Raises:
+            DataError: the file is missing or damaged; the message says why, without the file's name.
+        """
+        try:
+            with safe_open(path, framework="np") as file:
+                mean, std = file.get_tensor("mean"), file.get_tensor("std")
+                stated = (file.metadata() or {}).get(_DIGEST)
+        except (OSError, SafetensorError) as error:
+            raise DataError(str(error)) from None
+        fits = mean.dtype == std.dtype == np.float32 and std.ndim == 1 and mean.ndim in (1, 3)
+        if not fits or mean.shape[-1] != len(std) or not (np.isfinite(mean).all() and (std > 0).all()):
+            raise DataError("it holds no mean and std of images")
+        found = cls(mean, std)
+        if stated not in (found.digest, None):  # version 0.1.0 stated none
+            raise DataError("its sha256 is not the one that it states")
+        return found
+
+    def save(self, path: Path) -> None:
+        """Writes a safetensors file that states its own digest; not atomically."""
+        save_file({"mean": self.mean, "std": self.std}, path, metadata={_DIGEST: self.digest})
+
+    @property
+    def digest(self) -> str:
+        """Hex sha256 of mean and std."""
+        return hash_arrays(self.mean, self.std)
+
+    @property
+    def per_pixel(self) -> bool:
+        """Whether the mean is per pixel, so that it has a file of its own."""
+        return self.mean.ndim == 3
+
     def at(self, height: int, width: int) -> "Normalization":
         """For images of another size: the mean of every pixel is replaced by its mean over the pixels."""
         if self.mean.ndim == 1 or self.mean.shape[:2] == (height, width):
@@ -114,28 +151,6 @@ class Normalization:
         normalized: NDArray[np.float32] = images * scale
         normalized -= offset
         return normalized
-
-    def save(self, path: Path) -> None:
-        """Writes both to a .safetensors file, atomically."""
-        with atomic_path(path) as temporary:
-            save_file({"mean": self.mean, "std": self.std}, temporary)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """What `save` wrote.
-
-        Raises:
-            DataError: the file is missing or damaged.
-        """
-        try:
-            tensors = load_file(path)
-            mean, std = tensors["mean"], tensors["std"]
-        except (OSError, SafetensorError, KeyError) as error:
-            raise DataError(f"{path} is missing or damaged: {error}.") from None
-        fits = mean.dtype == std.dtype == np.float32 and std.ndim == 1 and mean.ndim in (1, 3)
-        if not fits or mean.shape[-1] != len(std) or not (np.isfinite(mean).all() and (std > 0).all()):
-            raise DataError(f"{path} is damaged: it holds no mean and std of images.")
-        return cls(mean, std)
 
     def to_dict(self) -> dict[str, Any]:
         """For a card; a per-pixel mean stands there as its mean over the pixels, and whole in a file of its own."""

@@ -8,6 +8,7 @@ from reslab.data.batches import read_in_parts
 from reslab.data.loading import NAMED_DATA, load_data
 from reslab.data.normalization import Normalization
 from reslab.data.preprocessing import Preprocessing
+from reslab.files.atomic import atomic_path
 
 __all__ = ["DataStatistics", "measure_data"]
 
@@ -67,7 +68,8 @@ def measure_data(
     split = data.split("train")
     found = Normalization.measure(read_in_parts(split), "per-channel")
     if out is not None:
-        Normalization.measure(read_in_parts(split), "per-pixel-mean").save(out)
+        with atomic_path(out) as temporary:
+            Normalization.measure(read_in_parts(split), "per-pixel-mean").save(temporary)
     return DataStatistics(
         num_images=len(split),
         image_shape=split.image_shape,

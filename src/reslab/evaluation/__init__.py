@@ -10,7 +10,7 @@ from reslab.lazy import lazy_names
 if TYPE_CHECKING:
     from reslab.evaluation.dense import Dense
     from reslab.evaluation.error_rates import EVALUATION_BATCH, Evaluation, evaluate
-    from reslab.evaluation.precise_bn import precise_batch_norm
+    from reslab.evaluation.precise_bn import Measurement, measure_batch_norm, precise_batch_norm
     from reslab.evaluation.protocols import OneCrop, Shifted, TenCrop
     from reslab.evaluation.scoring import average_scores, predict_split
 
@@ -18,11 +18,13 @@ __all__ = [
     "EVALUATION_BATCH",
     "Dense",
     "Evaluation",
+    "Measurement",
     "OneCrop",
     "Shifted",
     "TenCrop",
     "average_scores",
     "evaluate",
+    "measure_batch_norm",
     "precise_batch_norm",
     "predict_split",
 ]
@@ -34,6 +36,6 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("OneCrop", "Shifted", "TenCrop"), "reslab.evaluation.protocols"),
         **dict.fromkeys(("average_scores", "predict_split"), "reslab.evaluation.scoring"),
         "Dense": "reslab.evaluation.dense",
-        "precise_batch_norm": "reslab.evaluation.precise_bn",
+        **dict.fromkeys(("Measurement", "measure_batch_norm", "precise_batch_norm"), "reslab.evaluation.precise_bn"),
     },
 )

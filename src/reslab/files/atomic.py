@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "write_bytes", "write_json", "write_text"]
+__all__ = ["atomic_path", "fsync", "json_text", "make_durable", "write_bytes", "write_json", "write_text"]
 
 
 @contextmanager
@@ -29,10 +29,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 would keep a shared run folder to its owner
-        _fsync(temporary)
+        make_durable(temporary)
         os.replace(temporary, path)
-        _fsync(path.parent)  # the rename itself lies in the folder
+        fsync(path.parent)  # the rename itself lies in the folder
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -50,18 +49,30 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replaces a file atomically with indented JSON; NaN and infinity, which JSON lacks, are refused."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Indented JSON; NaN and infinity, which JSON lacks, are refused."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def make_durable(temporary: Path) -> None:
+    """Gives a temporary file the permissions of an ordinary one, and waits until its content is on the disk."""
+    os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 would keep a shared run folder to its owner
+    fsync(temporary)
+
+
+def fsync(path: Path) -> None:
+    """Waits until a file's content, or a folder's entries, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,11 +1,15 @@
-"""Content hashes: of files, and of arrays with their shapes and types."""
+"""Content hashes: of files, of plain values, and of arrays with their shapes and types.
+
+Importing this module imports no numpy: `reslab runs` reads records without it.
+"""
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["file_digest", "hash_arrays", "hash_json"]
 
@@ -16,8 +20,10 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
-def hash_arrays(*arrays: np.ndarray[Any, Any]) -> str:
+def hash_arrays(*arrays: "np.ndarray[Any, Any]") -> str:
     """Hex sha256 of arrays: of their types, shapes and values."""
+    import numpy as np
+
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())

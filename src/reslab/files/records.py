@@ -1,34 +1,76 @@
-"""Records on disk: JSON tables that say which version of their form they have."""
+"""Records on disk: JSON tables that say which version of their form they have, and with which checksum."""
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from reslab.errors import ReslabError
+from reslab.files.atomic import json_text, write_text
+from reslab.files.hashing import hash_json
 
-__all__ = ["read_record"]
+__all__ = ["read_record", "record_text", "write_record"]
+
+_CHECKSUM = "checksum"
 
 
-def read_record(path: Path, *, schema_version: int | None, error: type[ReslabError], if_missing: str) -> dict[str, Any]:
-    """Reads a JSON table.
+def record_text(record: Mapping[str, Any]) -> str:
+    """A table as JSON that ends with the checksum of all else in it, as `read_record` verifies it."""
+    values = {name: value for name, value in record.items() if name != _CHECKSUM}
+    return json_text({**values, _CHECKSUM: hash_json(values)})
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Replaces a file atomically with a table and its checksum."""
+    write_text(path, record_text(record))
+
+
+def read_record(
+    path: Path,
+    *,
+    schema_version: int | None,
+    error: type[ReslabError],
+    if_missing: str,
+    older: Collection[int | None] = (),
+    checksum: bool = False,
+) -> dict[str, Any]:
+    """Reads a JSON table, without its checksum.
 
     Args:
         path: of the file.
         schema_version: that it must state; None where the form has no version.
         error: what to raise.
         if_missing: the message where there is no such file.
+        older: versions that are read as well, and had no checksum; None among them for a form without a version.
+        checksum: whether a table of this version must have one. One that is there is verified in any case.
 
     Raises:
-        error: the file is missing, damaged, no table, or of another version.
+        error: the file is missing, damaged, no table, of another version, or not what was written.
     """
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(if_missing) from None
     except (OSError, ValueError, RecursionError) as problem:
         raise error(f"{path} is damaged: {problem}.") from None
     if not isinstance(record, dict):
         raise error(f"{path} is damaged: it holds no table.")
-    if schema_version is not None and record.get("schema_version") != schema_version:
+    version = record.get("schema_version")
+    if schema_version is not None and version != schema_version and version not in older:
         raise error(f"{path} is not a record of schema version {schema_version}.")
+    stated = record.pop(_CHECKSUM, None)
+    if stated is None and checksum and version not in older:
+        raise error(f"{path} is damaged: it lacks its checksum; put back a copy of the file as it was written.")
+    if stated is not None and stated != _checksum(record):
+        raise error(
+            f"{path} is damaged, or was changed after it was written: its checksum differs; "
+            "put back a copy of the file as it was written."
+        )
     return record
+
+
+def _checksum(record: dict[str, Any]) -> str:
+    try:
+        return hash_json(record)
+    except (ValueError, RecursionError):  # numbers that nobody writes, NaN for example
+        return ""

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from reslab.errors import DataError, WeightsError
-from reslab.files.atomic import atomic_path, write_json
+from reslab.files.atomic import atomic_path
 from reslab.files.cache import cache_folder
 from reslab.files.download import Resource, fetch
 from reslab.files.hashing import file_digest
-from reslab.files.records import read_record
+from reslab.files.records import read_record, record_text
+from reslab.files.sets import read_set, replace_set
 from reslab.files.torch_file import DamagedFileError, load_torch_file
 from reslab.models.caffe import CAFFE_SUFFIX, read_caffemodel
 from reslab.models.layouts import (
@@ -47,7 +48,8 @@ __all__ = [
 WEIGHTS_NAME = "weights.safetensors"
 NORMALIZATION_NAME = "normalization.safetensors"
 CARD_NAME = "card.json"
-_CARD_SCHEMA = 1
+_CARD_SCHEMA = 2
+_FIRST_CARD_SCHEMA = 1  # version 0.1.0's, without a checksum of its own
 _STATED_DIGEST = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 _WRAPPING_KEYS = ("state_dict", "model", "net")
 _OPTIONAL = "num_batches_tracked"  # a counter that old files lack, and that no forward pass of ours reads
@@ -90,7 +92,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     A `.caffemodel` is read with our names, and turned to take RGB as all else here does (`reslab.models.caffe`).
 
     Wrappings (`state_dict`, `model`, `net`) and wrappers' prefixes (`module.`, `_orig_mod.`) are taken off. Nothing but
-    tensors and plain types is unpickled.
+    tensors and plain types is unpickled. `weights.safetensors` with a card beside it is verified against the card.
 
     Raises:
         WeightsError: the file is missing, damaged, or holds something else.
@@ -99,6 +101,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"there is no weight file {path}.")
     if path.suffix == CAFFE_SUFFIX:
         return read_caffemodel(path, rgb=True)
+    if path.name == WEIGHTS_NAME and (path.parent / CARD_NAME).is_file():
+        read_card(path.parent)  # what a run left, or precise-bn, is verified whoever reads it
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else load_torch_file(path)
     except (SafetensorError, OSError, DamagedFileError) as error:
@@ -231,19 +235,33 @@ def _why_head_is_replaced(
     return f"the classifier starts afresh: {len(theirs)} classes in the file, {len(ours)} in the model"
 
 
-def save_weights(model: nn.Module, folder: Path, card: Mapping[str, Any]) -> None:
-    """Writes `weights.safetensors`, then `card.json` with the file's sha256, each atomically.
+def save_weights(
+    model: nn.Module,
+    folder: Path,
+    card: Mapping[str, Any],
+    *,
+    write_normalization: Callable[[Path], None] | None = None,
+) -> None:
+    """Writes `weights.safetensors`, `normalization.safetensors` and `card.json` with their sha256, all at once.
+
+    A crash leaves the old files or the new ones (`reslab.files.sets`).
 
     Args:
         model: whose parameters and statistics are saved, as contiguous float32.
         folder: where to.
         card: plain values that describe them.
+        write_normalization: writes the second file to a path; None where the card says all.
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    with atomic_path(folder / WEIGHTS_NAME) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
-    digest = file_digest(folder / WEIGHTS_NAME)
-    write_json(folder / CARD_NAME, {"schema_version": _CARD_SCHEMA, **card, "sha256": digest})
+    names = [WEIGHTS_NAME, *([NORMALIZATION_NAME] if write_normalization else []), CARD_NAME]
+    with replace_set(folder, names) as temporary:
+        save_file(tensors, temporary[WEIGHTS_NAME], metadata={"format": "pt"})
+        digests = {"sha256": file_digest(temporary[WEIGHTS_NAME])}
+        if write_normalization:
+            write_normalization(temporary[NORMALIZATION_NAME])
+            digests["normalization_sha256"] = file_digest(temporary[NORMALIZATION_NAME])
+        text = record_text({"schema_version": _CARD_SCHEMA, **card, **digests})
+        temporary[CARD_NAME].write_text(text, encoding="utf-8")
 
 
 def write_state_dict(model: nn.Module, path: Path, layout: str = "torchvision") -> int:
@@ -275,20 +293,37 @@ def read_card(folder: Path, *, verify: bool = True) -> dict[str, Any]:
 
     Args:
         folder: that holds both.
-        verify: whether the weights must have the sha256 that the card states.
+        verify: whether the weights, and the normalisation where the card names its file, must have the sha256 that the
+            card states.
 
     Raises:
-        WeightsError: the card is missing or damaged, or the weights are not those it describes.
+        WeightsError: the card is missing or damaged, or the files are not those it describes.
     """
-    missing = f"{folder} has no {CARD_NAME}: the run is not finished, or this is not a run."
+    return read_set(folder, CARD_NAME, lambda: _read_card(folder, verify), WeightsError)
+
+
+def _read_card(folder: Path, verify: bool) -> dict[str, Any]:
     path = folder / CARD_NAME
-    card = read_record(path, schema_version=_CARD_SCHEMA, error=WeightsError, if_missing=missing)
-    if verify:
-        weights = folder / WEIGHTS_NAME
-        if not weights.is_file():
-            raise WeightsError(f"{folder} has a card but no {WEIGHTS_NAME}.")
-        if file_digest(weights) != card.get("sha256"):
-            raise WeightsError(f"{weights} is not the file that {path} describes: its sha256 differs.")
+    card = read_record(
+        path,
+        schema_version=_CARD_SCHEMA,
+        error=WeightsError,
+        if_missing=f"{folder} has no {CARD_NAME}: the run is not finished, or this is not a run.",
+        older=(_FIRST_CARD_SCHEMA,),
+        checksum=True,
+    )
+    described = {WEIGHTS_NAME: card.get("sha256")}
+    if "normalization_sha256" in card:
+        described[NORMALIZATION_NAME] = card["normalization_sha256"]
+    for name, digest in described.items() if verify else ():
+        file = folder / name
+        if not file.is_file():
+            raise WeightsError(f"{folder} has a card but no {name}.")
+        if file_digest(file) != digest:
+            raise WeightsError(
+                f"{file} is not the file that {path} describes: its sha256 differs. It is damaged, or was replaced; "
+                "put back a copy of both."
+            )
     return card
 
 

@@ -11,13 +11,21 @@ import torch
 from reslab.data.imagenet import imagenet_names
 from reslab.data.normalization import Normalization
 from reslab.data.preprocessing import Preprocessing
-from reslab.errors import ReslabError, WeightsError
+from reslab.errors import CheckpointError, DataError, ReslabError, WeightsError
 from reslab.files.hashing import file_digest, hash_arrays
+from reslab.files.sets import read_set
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
 from reslab.models.released import WeightCard, locate_weights
 from reslab.models.spec import NetSpec
-from reslab.models.weights import NORMALIZATION_NAME, WEIGHTS_NAME, HeadReplacedWarning, load_weights, read_card
+from reslab.models.weights import (
+    CARD_NAME,
+    NORMALIZATION_NAME,
+    WEIGHTS_NAME,
+    HeadReplacedWarning,
+    load_weights,
+    read_card,
+)
 from reslab.models.zoo import base_name, parse_model, spell
 from reslab.trained.description import LARGEST_WHOLE_SIDE, Description, usual_view
 from reslab.trained.reference import Reference
@@ -40,6 +48,21 @@ class Trained:
 
     model: FeatureNetwork
     about: Description
+
+    @property
+    def normalization(self) -> Normalization:
+        """Of its inputs; raises WeightsError where nobody knows it."""
+        return self.about.known_normalization()
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names, in the order of its outputs; None where nobody wrote them down."""
+        return self.about.classes
+
+    @property
+    def sha256(self) -> str | None:
+        """Of its weights, as they were loaded."""
+        return self.about.sha256
 
     def to(self, device: str | None) -> Self:
         """The same with the network on a device; `auto` or None is a GPU where there is one.
@@ -115,40 +138,63 @@ def _given_normalization(
 
 
 def _from_folder(reference: Reference, input_size: int | None) -> Trained:
-    assert reference.folder is not None
-    card = read_card(reference.folder)
-    try:
-        spec = NetSpec.from_dict(card["net"])
-        normalization = _normalization_of(card, reference.folder)
-        classes = tuple(card["classes"])
-        view = _view_of(card, spec.in_channels, input_size)
-        trained_small = not card.get("preprocessing")
-    except (KeyError, TypeError) as error:
-        raise WeightsError(f"the card in {reference.folder} lacks {error}.") from None
+    """What a finished run, or `reslab precise-bn`, has left in a folder, verified against its card."""
+    folder = reference.folder
+    assert folder is not None
+    return read_set(folder, CARD_NAME, lambda: _read_folder(reference, folder, input_size), WeightsError)
+
+
+def _read_folder(reference: Reference, folder: Path, input_size: int | None) -> Trained:
+    card = read_card(folder)
+    if reference.run:
+        try:
+            reference.run.check_belongs(card, folder / CARD_NAME)
+        except CheckpointError as error:
+            raise WeightsError(str(error)) from None
+    normalization = _normalization_of(card, folder)
+    spec, about = _described(card, reference, normalization, input_size)
     model = build(spec)
-    load_weights(model, reference.folder / WEIGHTS_NAME, replace_head=False)
-    about = Description(
-        name=str(reference.folder),
-        model=spell(spec),
-        preprocessing=view,
-        sees_whole=trained_small and min(view.height, view.width) <= LARGEST_WHOLE_SIDE,
-        num_classes=spec.num_classes,
-        classes=classes,
-        normalization=normalization,
-        sha256=card["sha256"],
-        pad_with=_pad_with(card, reference),
-        data=reference.data,
-        val_images=reference.val_images,
-    )
+    load_weights(model, folder / WEIGHTS_NAME, replace_head=False)
     return Trained(model.eval(), about)
 
 
+def _described(
+    card: Mapping[str, Any], reference: Reference, normalization: Normalization, input_size: int | None
+) -> tuple[NetSpec, Description]:
+    """The network of a card, and how it sees images."""
+    try:
+        spec = NetSpec.from_dict(card["net"])
+        view = _view_of(card, spec.in_channels, input_size)
+        about = Description(
+            name=reference.name,
+            model=spell(spec),
+            preprocessing=view,
+            sees_whole=not card.get("preprocessing") and min(view.height, view.width) <= LARGEST_WHOLE_SIDE,
+            num_classes=spec.num_classes,
+            classes=tuple(card["classes"]),
+            normalization=normalization,
+            sha256=card.get("sha256"),
+            pad_with=_pad_with(card, reference),
+            data=reference.data,
+            val_images=reference.val_images,
+        )
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"the card in {reference.folder} lacks {error}.") from None
+    return spec, about
+
+
 def _normalization_of(card: Mapping[str, Any], folder: Path) -> Normalization:
-    described = card["normalization"]
-    if described["kind"] == "per-channel":
-        mean, std = described["mean"], described["std"]
-        return Normalization.per_channel(tuple(mean), tuple(std), len(mean))
-    return Normalization.load(folder / NORMALIZATION_NAME)
+    try:
+        described = card["normalization"]
+        if described["kind"] == "per-channel":
+            mean, std = described["mean"], described["std"]
+            return Normalization.per_channel(tuple(mean), tuple(std), len(mean))
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"the card in {folder} lacks {error}.") from None
+    try:
+        return Normalization.load(folder / NORMALIZATION_NAME)
+    except DataError as error:
+        raise WeightsError(f"{folder / NORMALIZATION_NAME} is missing or damaged: {error}.") from None
 
 
 def _view_of(card: Mapping[str, Any], channels: int, input_size: int | None) -> Preprocessing:

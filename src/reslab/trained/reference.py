@@ -90,6 +90,11 @@ class Reference:
         return int(self._record.get("val_images", inner.get("val_images", 0)))
 
     @property
+    def batch_size(self) -> int:
+        """Images an iteration of a run's training."""
+        return int(self._record["recipe"]["data"]["batch_size"])
+
+    @property
     def _record(self) -> dict[str, Any]:
         """What was written when the run was started, or else the card."""
         if self.folder is None:

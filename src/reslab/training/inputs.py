@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from reslab.data import AnyData, ImageData, PhotoData, Role, absolute_spec, load_data
@@ -19,7 +17,7 @@ from reslab.data.photo_transforms import PhotoTransform
 from reslab.data.photos import PhotoSplit
 from reslab.data.preprocessing import Preprocessing
 from reslab.environment import available_cores
-from reslab.errors import CheckpointError, RecipeError
+from reslab.errors import CheckpointError, DataError, RecipeError
 from reslab.files.atomic import atomic_path
 from reslab.models.weights import NORMALIZATION_NAME
 from reslab.runs import Run
@@ -106,11 +104,10 @@ def measured_normalization(
     if not path.exists():
         measured = Normalization.measure(read_in_parts(split, asked_to_stop=asked_to_stop), recipe.normalization)
         with atomic_path(path) as temporary:
-            save_file({"mean": measured.mean, "std": measured.std}, temporary)
+            measured.save(temporary)
     try:
-        tensors = load_file(path)
-        return Normalization(tensors["mean"], tensors["std"])
-    except (OSError, SafetensorError, KeyError) as error:
+        return Normalization.load(path)
+    except DataError as error:
         raise CheckpointError(f"{path} is damaged ({error}); remove it, and it is measured again.") from None
 
 

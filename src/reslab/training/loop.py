@@ -4,36 +4,33 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import record_function
 
-from reslab.errors import DataError, DivergenceError
-from reslab.models import NetSpec, spell
-from reslab.models.build import build
-from reslab.models.features import FeatureNetwork
-from reslab.models.released import load_released
-from reslab.models.resnet import ResNet
-from reslab.models.weights import HeadReplacedWarning, LoadReport
-from reslab.models.zoo import base_name
-from reslab.runs import Run
-from reslab.training.checkpoint import load_checkpoint, newest_checkpoint, save_best, save_checkpoint
-from reslab.training.execution import Execution
+from reslab.data.dataset import Role
+from reslab.errors import CheckpointError, DataError, DivergenceError
+from reslab.files.rows import RowLog
+from reslab.models.weights import NORMALIZATION_NAME
+from reslab.runs import HeldRun, Run
+from reslab.training.checkpoint import (
+    DamagedCheckpointWarning,
+    newest_checkpoint,
+    newest_whole_checkpoint,
+    save_best,
+    save_checkpoint,
+)
 from reslab.training.finish import evaluate_within, finish_run
-from reslab.training.fused import fuse_norms
-from reslab.training.ghost import use_ghost_batches
-from reslab.training.inputs import AnyData, make_batches, measured_normalization
+from reslab.training.initial import initial_state
+from reslab.training.inputs import make_batches, measured_normalization
 from reslab.training.objective import count_wrong, make_loss, make_mixing
-from reslab.training.optimizer import make_optimizer
+from reslab.training.plan import Plan
 from reslab.training.progress import TrainingProgress
-from reslab.training.recipe import Recipe
 from reslab.training.resizing import initial_iterations, resized, work_until
-from reslab.training.schedule import Plateau, WarmUp, learning_rate
-from reslab.training.state import Meter, TrainingState, step_seed
+from reslab.training.schedule import learning_rate
+from reslab.training.state import Meter, step_seed
 from reslab.training.stopping import StopRequests
 
 __all__ = ["TrainResult", "Trainer"]
@@ -59,49 +56,34 @@ class TrainResult:
 
 
 class Trainer:
-    """One run in progress; its arguments are those of `train`, looked up and checked."""
+    """One run in progress; nothing is written before `run_until`.
+
+    Args:
+        plan: what the run is to be.
+        progress: whether to show progress on stderr.
+        asked_to_stop: called from time to time while photos are read; may raise.
+    """
+
+    held: HeldRun
+    rows: RowLog
 
     def __init__(
         self,
-        run: Run,
-        spec: NetSpec,
-        data: AnyData,
-        recipe: Recipe,
-        seed: int,
-        execution: Execution,
-        weights: str | Path | None,
-        test_curve: bool,
-        progress: bool,
+        plan: Plan,
+        *,
+        progress: bool = False,
         asked_to_stop: Callable[[], object] = bool,
     ) -> None:
-        self.run, self.data, self.recipe, self.execution, self.seed = run, data, recipe, execution, seed
-        self.test_curve, self.progress = test_curve, progress
-        split = data.split("train")
-        self.normalization = measured_normalization(run, split, recipe.data, asked_to_stop)
-        self.batches = make_batches(recipe, split, self.normalization, seed, torch.device(execution.device))
-        self.initial_iterations = initial_iterations(recipe)
-        self.mixing = make_mixing(recipe.regularization, spec.num_classes)
-        torch.manual_seed(seed)
-        model = build(spec)
-        self.loaded: LoadReport | None = None
-        if weights:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so
-                self.loaded = load_released(model, base_name(spell(spec)), weights, progress=progress)
-        if recipe.regularization.ghost_batch:
-            use_ghost_batches(model, recipe.regularization.ghost_batch)
-        layout = torch.channels_last if execution.channels_last else torch.contiguous_format
-        model = model.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
-        if execution.fused_norms:
-            fuse_norms(model)
-        if execution.segments is not None:
-            assert isinstance(model, ResNet)
-            model.set_grad_checkpointing(segments=execution.segments)
-        scaler = torch.amp.GradScaler(self.device_type, enabled=execution.precision == "fp16")
-        optimizer = make_optimizer(model, recipe.optimizer)
-        self.state = TrainingState(
-            model, optimizer, WarmUp(recipe, spec.depth), Meter(), scaler, Plateau(recipe), self._make_average(model)
-        )
+        self.plan, self.progress = plan, progress
+        self.run, self.data, self.recipe, self.execution = plan.run, plan.data, plan.recipe, plan.execution
+        self.seed = plan.asked.seed
+        split = self.data.split("train")
+        self.normalization = measured_normalization(self.run, split, self.recipe.data, asked_to_stop)
+        device = torch.device(self.execution.device)
+        self.batches = make_batches(self.recipe, split, self.normalization, self.seed, device)
+        self.initial_iterations = initial_iterations(self.recipe)
+        self.mixing = make_mixing(self.recipe.regularization, plan.asked.spec.num_classes)
+        self.state, self.loaded = initial_state(plan, progress=progress)
         self.step = self._make_step()
 
     # Set-up
@@ -124,27 +106,47 @@ class Trainer:
 
         return torch.compile(forward, dynamic=False) if self.execution.compiled else forward
 
-    def _make_average(self, model: FeatureNetwork) -> AveragedModel | None:
-        decay = self.recipe.regularization.ema_decay
-        if not decay:
-            return None
-        # Statistics of batch norm are averaged too: the averaged weights' own would have to be measured.
-        return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
-
-    def _resume(self) -> None:
-        newest = newest_checkpoint(self.run.checkpoints)
-        if newest:
-            self.state.load_state_dict(load_checkpoint(newest))
-        self.run.forget_rows_after(self.state.iteration)
+    def _resume(self) -> list[str]:
+        """Goes on from the newest checkpoint that is whole; sentences on those that are not."""
+        notes: list[str] = []
+        found = newest_whole_checkpoint(
+            self.run.checkpoints, asked=self.run.asked, unsealed_too=not self.run.has_checksums, say=notes.append
+        )
+        if found is None:
+            self.rows.keep_none()
+            return notes
+        path, saved = found
+        if saved.get("normalization", self.normalization.digest) != self.normalization.digest:
+            raise CheckpointError(
+                f"{self.run.folder / NORMALIZATION_NAME} is not the one that {path} was trained with; put back a copy "
+                "of it."
+            )
+        self.state.load_state_dict(saved)
+        if "rows" in saved:
+            self.rows.keep(saved["rows"], str(path))
+        else:  # of version 0.1.0
+            self.rows.keep_where(lambda row: row["iteration"] <= self.state.iteration)
+        return notes
 
     # The loop
 
-    def run_until(self, stop: StopRequests) -> TrainResult:
-        """Trains to the end of the schedule, or until asked to stop."""
-        self._resume()
+    def run_until(self, stop: StopRequests, held: HeldRun) -> TrainResult:
+        """Trains to the end of the schedule, or until asked to stop.
+
+        Args:
+            stop: says when.
+            held: the run's folder, while this process may write to it.
+
+        Raises:
+            ReslabError: the run cannot be resumed or finished, diverges, or its folder is removed.
+        """
+        self.held, self.rows = held, self.run.row_log()
+        notes = self._resume()
         state, total = self.state, self.recipe.schedule.iterations
         title, work = self.run.record["model"], partial(work_until, self.recipe)
         with TrainingProgress(title, total, state.iteration, self.progress, work) as progress:
+            for note in notes:
+                self._warn(note, progress)
             if state.iteration:
                 progress.say(f"Resuming {self.run.folder} at iteration {state.iteration}.")
             elif self.loaded:
@@ -169,7 +171,8 @@ class Trainer:
                 raise self._explained(error) from None
             finally:
                 self.batches.close()
-            result = finish_run(self.run, state, self.data, self.normalization, self.recipe, self.seed, self.test_curve)
+            result = finish_run(self.plan, held, state, self.normalization, self.rows)
+            self.held.check()
         return TrainResult(self.run, total, None, result)
 
     def iterate(self) -> None:
@@ -231,7 +234,8 @@ class Trainer:
             row = {"iteration": state.iteration, "learning_rate": self.last_rate, **state.meter.row(), **found}
             state.seconds += state.meter.seconds
             state.meter = Meter()
-            self.run.append_row(row)
+            self.held.check()
+            self.rows.append(row)
             progress.show(row)
         progress.advance(state.iteration)
         if state.iteration % monitoring.checkpoint_every == 0 and not at_end:
@@ -253,24 +257,36 @@ class Trainer:
         )
 
     def _evaluations(self) -> dict[str, float]:
-        errors: dict[str, float] = {}
-        if "val" in self.data.splits:
-            error = evaluate_within(
-                self.recipe, self.state.result, self.data.split("val"), self.normalization
-            ).top1_error
-            errors["val_error"] = error
-            self.state.plateau.observe(error)
-            if self.state.best_val_error is None or error < self.state.best_val_error:
-                self.state.best_val_error = error
-                save_best(self.run.checkpoints, self.state.state_dict())
-        if self.test_curve and "test" in self.data.splits:
-            errors["test_error"] = evaluate_within(
-                self.recipe, self.state.result, self.data.split("test"), self.normalization
-            ).top1_error
+        errors = {"val_error": self._error("val")} if "val" in self.data.splits else {}
+        if self.plan.asked.test_curve and "test" in self.data.splits:
+            errors["test_error"] = self._error("test")
+        # Noted when all images could be read: else all of this is done again on a resume.
+        if "val_error" in errors:
+            self.state.plateau.observe(errors["val_error"])
+            if self.state.best_val_error is None or errors["val_error"] < self.state.best_val_error:
+                self.state.best_val_error, self.state.best_iteration = errors["val_error"], self.state.iteration
+                self.held.check()
+                save_best(self.run.checkpoints, self._snapshot())
         return errors
 
+    def _error(self, role: Role) -> float:
+        return evaluate_within(self.recipe, self.state.result, self.data.split(role), self.normalization).top1_error
+
     def _save(self) -> None:
-        save_checkpoint(self.run.checkpoints, self.state.state_dict(), keep=self.recipe.monitoring.keep_checkpoints)
+        self.held.check()
+        self.rows.sync()  # a checkpoint counts on the rows before it
+        save_checkpoint(self.run.checkpoints, self._snapshot(), keep=self.recipe.monitoring.keep_checkpoints)
+
+    def _snapshot(self) -> dict[str, Any]:
+        """What a checkpoint holds: the state, and what it belongs to."""
+        belongs = {"asked": self.run.asked, "rows": self.rows.mark, "normalization": self.normalization.digest}
+        return {**self.state.state_dict(), **belongs}
+
+    def _warn(self, sentence: str, progress: TrainingProgress) -> None:
+        if self.progress:
+            progress.say(sentence)
+        else:
+            warnings.warn(sentence, DamagedCheckpointWarning, stacklevel=2)
 
     def _explained(self, error: DivergenceError) -> DivergenceError:
         newest = newest_checkpoint(self.run.checkpoints)

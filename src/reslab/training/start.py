@@ -1,7 +1,6 @@
 """A training run, started or resumed: what is asked is looked up, checked, and written down before the loop begins."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -9,12 +8,14 @@ from reslab.data.photos import PhotoData
 from reslab.environment import describe_environment
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models import NetSpec, parse_model, spell
-from reslab.runs import Run
+from reslab.runs import Run, asked_digest
+from reslab.training.checkpoint import check_belonging
 from reslab.training.execution import Execution, choose_execution
 from reslab.training.inputs import AnyData, data_spec, load_inputs
 from reslab.training.loop import Trainer, TrainResult
+from reslab.training.plan import Asked, Plan
 from reslab.training.recipe import Recipe
-from reslab.training.recipe_files import load_recipe, recipe_from_dict
+from reslab.training.recipe_files import load_recipe
 from reslab.training.stopping import StopAfter, Stopped, StopRequests
 
 __all__ = ["train"]
@@ -58,56 +59,65 @@ def train(
     Raises:
         ReslabError: a bad argument, a run that cannot be resumed so, or a loss that is not finite.
     """
-    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    if iterations is not None and iterations != recipe.schedule.iterations:
-        recipe = recipe.rescaled(iterations)
-    if not 0 <= seed < 2**63:
-        raise CheckpointError(f"the seed must be between 0 and 2^63 - 1, not {seed}.")
+    recipe = _fitting_recipe(recipe, iterations)
     stop = StopRequests(StopAfter.parse(stop_after) if stop_after else None)
     run = Run(Path(run_dir))
+    _check_start(run, seed, resume)
+    images = load_inputs(data, recipe.data, data_dir, progress, test_curve)
+    _check_val_images(recipe, images)
+    asked = Asked(_fitting_spec(model, images), images, recipe, seed, weights, test_curve)
+    chosen = None if run.exists else _choose_execution(asked)  # before a folder is made
+    with run.lock() as held, stop:
+        plan = _plan(asked, run, chosen, data_spec(data))
+        if run.finished:
+            return TrainResult(run, recipe.schedule.iterations, None, run.result())
+        try:
+            with torch.random.fork_rng(devices=[]), plan.execution.in_force():
+                return Trainer(plan, progress=progress, asked_to_stop=stop.check).run_until(stop, held)
+        except Stopped as stopped:
+            return TrainResult(run, 0, str(stopped), None)
+
+
+def _check_start(run: Run, seed: int, resume: bool) -> None:
+    if not 0 <= seed < 2**63:
+        raise CheckpointError(f"the seed must be between 0 and 2^63 - 1, not {seed}.")
     if run.exists and not resume:
         raise CheckpointError(
             f"{run.folder} holds a run already; resume it with --resume, or choose another --run-dir."
         )
+    run.check_belongings()
 
-    images = load_inputs(data, recipe.data, data_dir, progress, test_curve)
-    _check_val_images(recipe, images)
-    spec = _fitting_spec(model, images)
-    asked = {
-        "model": spell(spec),
-        "net": spec.to_dict(),
-        "data": images.describe(),
-        "recipe": recipe.to_dict(),
-        "seed": seed,
-        "weights": str(weights) if weights else None,
-        "test_curve": test_curve,
-    }
-    side = recipe.data.train_size
-    size = (side, side) if isinstance(images, PhotoData) else images.image_shape[:2]
-    chosen = None if run.exists else choose_execution(recipe, spec, size)  # before a folder is made
-    with run.lock(), stop:
-        if run.exists:
-            _check_same(asked, run)
-            execution = Execution.from_dict(run.record["execution"])
-        else:
-            execution = chosen or choose_execution(recipe, spec, size)
-            run.start(
-                {
-                    **asked,
-                    "data_spec": data_spec(data),
-                    "classes": list(images.classes),
-                    "execution": execution.to_dict(),
-                    "environment": describe_environment(),
-                }
-            )
-        if run.finished:
-            return TrainResult(run, recipe.schedule.iterations, None, run.result())
-        try:
-            with torch.random.fork_rng(devices=[]), execution.in_force():
-                trainer = Trainer(run, spec, images, recipe, seed, execution, weights, test_curve, progress, stop.check)
-                return trainer.run_until(stop)
-        except Stopped as stopped:
-            return TrainResult(run, 0, str(stopped), None)
+
+def _fitting_recipe(recipe: str | Recipe, iterations: int | None) -> Recipe:
+    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    if iterations is not None and iterations != recipe.schedule.iterations:
+        return recipe.rescaled(iterations)
+    return recipe
+
+
+def _choose_execution(asked: Asked) -> Execution:
+    side = asked.recipe.data.train_size
+    size = (side, side) if isinstance(asked.data, PhotoData) else asked.data.image_shape[:2]
+    return choose_execution(asked.recipe, asked.spec, size)
+
+
+def _plan(asked: Asked, run: Run, chosen: Execution | None, data: str) -> Plan:
+    """The plan of a run that is there, checked against what is asked; or of a new one, whose record is written."""
+    if run.exists:
+        asked.check_same(run)
+        return Plan(asked, run, Execution.from_dict(run.record["execution"]))
+    execution, record = chosen or _choose_execution(asked), asked.record()
+    check_belonging(run.checkpoints, asked=asked_digest(record))  # where a run.json was lost
+    run.start(
+        {
+            **record,
+            "data_spec": data,
+            "classes": list(asked.data.classes),
+            "execution": execution.to_dict(),
+            "environment": describe_environment(),
+        }
+    )
+    return Plan(asked, run, execution)
 
 
 def _check_val_images(recipe: Recipe, data: AnyData) -> None:
@@ -135,25 +145,3 @@ def _fitting_spec(model: str | NetSpec, data: AnyData) -> NetSpec:
         if ours != theirs:
             raise ModelError(f"{spell(spec)} has {ours} {name}, but {data.name} has {theirs}.")
     return spec
-
-
-def _check_same(asked: dict[str, Any], run: Run) -> None:
-    """Refuses to resume a run as another one."""
-    for name, value in asked.items():
-        recorded = run.record.get(name)
-        if name == "recipe":
-            recorded = recipe_from_dict(recorded or {}).to_dict()
-            recorded["hardware"]["workers"] = value["hardware"]["workers"]  # which changes nothing
-        if name == "net":  # written before some fields were there, it means their defaults
-            recorded = NetSpec.from_dict(recorded).to_dict()
-        if value != recorded:
-            difference = _first_difference(name, value, recorded)
-            raise CheckpointError(f"{run.folder} cannot be resumed so: {difference}. Start another run for that.")
-
-
-def _first_difference(name: str, asked: Any, recorded: Any) -> str:
-    if isinstance(asked, dict) and isinstance(recorded, dict):
-        for key in [*asked, *recorded]:
-            if asked.get(key) != recorded.get(key):
-                return _first_difference(f"{name}.{key}", asked.get(key), recorded.get(key))
-    return f"{name} is {recorded!r} in the run and {asked!r} now"

@@ -106,6 +106,7 @@ class TrainingState:
         average: of the weights and statistics over the iterations; None where the recipe asks for none.
         iteration: that comes next, from 0.
         best_val_error: in %; None before the first validation.
+        best_iteration: at which it was reached; None if it is not known, from a checkpoint of version 0.1.0.
         seconds: of training so far, without evaluations, over all parts of the run.
     """
 
@@ -118,6 +119,7 @@ class TrainingState:
     average: AveragedModel | None = None
     iteration: int = 0
     best_val_error: float | None = None
+    best_iteration: int | None = None
     seconds: float = 0.0
 
     @property
@@ -146,6 +148,7 @@ class TrainingState:
             "plateau": self.plateau.state_dict(),
             "average": self.average.state_dict() if self.average else {},
             "best_val_error": self.best_val_error,
+            "best_iteration": self.best_iteration,
             "seconds": self.seconds,
         }
 
@@ -166,4 +169,5 @@ class TrainingState:
             self.plateau.load_state_dict(state["plateau"])
         self.iteration = state["iteration"]
         self.best_val_error = state["best_val_error"]
+        self.best_iteration = state.get("best_iteration")
         self.seconds = state["seconds"]
