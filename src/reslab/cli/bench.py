@@ -1,7 +1,6 @@
 """`reslab bench`."""
 
 import sys
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,7 +27,8 @@ from reslab.environment import available_cores
 from reslab.files.atomic import write_json
 from reslab.models.zoo import parse_model
 from reslab.training.recipe import Recipe
-from reslab.training.recipe_files import load_recipe, recipe_from_dict
+from reslab.training.recipe_files import load_recipe
+from reslab.training.recipe_overrides import with_overrides
 
 _HELP = """Measure speed and memory on this machine, ours and others' by turns, in figures that can be compared.
 
@@ -234,23 +234,14 @@ def _some(models: tuple[str, ...], command: str) -> tuple[str, ...]:
 
 
 def _recipe(name: str, changes: Sequence[str], batch_size: int | None) -> Recipe:
-    """A recipe with fields changed; their values are TOML's, or texts."""
-    recipe = load_recipe(name)
-    values = recipe.to_dict()
+    """A recipe with fields changed."""
+    fields = {}
     for change in changes:
         field_name, sign, text = change.partition("=")
-        section, dot, key = field_name.partition(".")
-        if not (sign and dot and text):
+        if not (sign and field_name and text):
             raise BenchmarkError(f"cannot read --set {change!r}: write FIELD=VALUE, as in hardware.compile=off.")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        values.setdefault(section, {})
-        if not isinstance(values[section], dict):
-            raise BenchmarkError(f"--set {change}: {section} is no table of fields.")
-        values[section][key] = value
-    recipe = recipe_from_dict(values)
+        fields[field_name] = text
+    recipe = with_overrides(load_recipe(name), fields)
     if batch_size is None:
         return recipe
     return replace(recipe, data=replace(recipe.data, batch_size=batch_size))

@@ -12,6 +12,8 @@ from reslab.data.dataset import Role
 from reslab.errors import DataError, ModelError, ReslabError, WeightsError
 from reslab.models.zoo import base_name, parse_model
 from reslab.runs import Run
+from reslab.training.recipe import Photos, SmallImages
+from reslab.training.recipe_files import recipe_from_dict
 
 if TYPE_CHECKING:
     from reslab.data import ImageData
@@ -158,7 +160,7 @@ def _data_spec(asked: MemberArguments, named: Sequence[_Named]) -> str:
 
 def _held_out(named: Sequence[_Named]) -> int:
     """Images that the runs held out of train for validation."""
-    numbers = {item.run.record["recipe"]["data"]["val_images"] for item in named if item.run}
+    numbers = {recipe_from_dict(item.run.record["recipe"]).data.val_images for item in named if item.run}
     if len(numbers) > 1:
         raise DataError("the runs held out different val images; evaluate them one by one, or on --split test.")
     return int(numbers.pop()) if numbers else 0
@@ -200,7 +202,8 @@ def _run_member(named: _Named, load: Any) -> Member:
     view = _view_of_run(record, trained.model.spec.in_channels)
     data, split = load(view)
     recipe = record.get("recipe")
-    pad_with = recipe["data"].get("pad_with", "mean") if isinstance(recipe, dict) else "black"
+    images = recipe_from_dict(recipe).data.images if isinstance(recipe, dict) else None  # of a card it is a name
+    pad_with = "black" if images is None else images.pad_with if isinstance(images, SmallImages) else "mean"
     return _member(named.name, trained, view, pad_with, data, split)
 
 
@@ -209,15 +212,15 @@ def _view_of_run(record: dict[str, Any], channels: int) -> "Preprocessing | None
     from reslab.data.preprocessing import Preprocessing
 
     recipe = record.get("recipe")
-    fields = recipe["data"] if isinstance(recipe, dict) else {}
-    if fields.get("images") == "photos":
-        side = fields["test_size"]
+    photos = recipe_from_dict(recipe).data.images if isinstance(recipe, dict) else None
+    if isinstance(photos, Photos):
+        side = photos.test_size
         return Preprocessing(
             height=side,
             width=side,
             channels=channels,
-            resize=fields["test_resize"],
-            interpolation=fields["interpolation"],
+            resize=photos.test_resize,
+            interpolation=photos.interpolation,
         )
     if isinstance(seen := record.get("preprocessing"), dict):
         return Preprocessing(**seen)

@@ -20,6 +20,7 @@ from reslab.files.records import read_record
 from reslab.paper.engine import Training, run_trainings
 from reslab.paper.experiments import EXPERIMENTS, Experiment, find_experiment
 from reslab.runs import Run
+from reslab.training.recipe_default import default_recipe
 from reslab.training.recipe_files import load_recipe
 
 _HELP = """The paper's experiments.
@@ -120,9 +121,9 @@ Interrupted, the same command goes on where it stopped. The defaults take two mi
 
 def _plan(experiment: Experiment, asked: RunArguments) -> list[tuple[str, Training]]:
     """The trainings, the deepest networks first, so that none of them is left to run alone at the end."""
-    recipe_name = asked.recipe or ("digits-quick" if asked.data == "digits" else "cifar-paper")
+    recipe_name = asked.recipe or default_recipe(asked.data)
     recipe = load_recipe(recipe_name)
-    iterations = asked.iterations or recipe.schedule.iterations
+    iterations = asked.iterations or recipe.iterations
     if iterations < 20:
         raise ReslabError(f"--iterations must be at least 20, not {iterations}: the errors at the end need some rows.")
     data_name = Path(absolute_spec(asked.data)).name

@@ -12,6 +12,7 @@ from reslab.cli.members import Member, MemberArguments, choose_device, find_memb
 from reslab.console import progress_bar
 from reslab.errors import DataError, ReslabError, WeightsError
 from reslab.runs import Run
+from reslab.training.recipe_files import recipe_from_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ReslabError("say where to write: either --out DIR, or --in-place to replace the run's own weights.")
     if asked.out is not None and asked.out.exists() and asked.out.samefile(asked.run):
         raise ReslabError(f"--out {asked.out} is the run itself; give --in-place to replace its weights.")
-    batch_size = asked.batch_size or run.record["recipe"]["data"]["batch_size"]
+    batch_size = asked.batch_size or recipe_from_dict(run.record["recipe"]).data.batch_size
     if asked.batch_size is not None and asked.batch_size < 2:
         raise ReslabError(f"--batch-size must be at least 2, not {asked.batch_size}: one image has no variance.")
     if asked.images < 2:

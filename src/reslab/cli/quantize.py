@@ -14,6 +14,7 @@ from reslab.console import progress_bar
 from reslab.errors import DataError, WeightsError
 from reslab.models.zoo import spell
 from reslab.runs import Run
+from reslab.training.recipe_files import recipe_from_dict
 
 if TYPE_CHECKING:
     from reslab.deploy.int8 import QuantizationReport
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
 
     data = load_data(spec, data_dir=asked.data_dir, progress=True)
     if run and "val" not in data.splits:
-        data = data.hold_out(run.record["recipe"]["data"]["val_images"])
+        data = data.hold_out(recipe_from_dict(run.record["recipe"]).data.val_images)
     defaults = {"num_classes": data.num_classes, "in_channels": data.image_shape[2]}
     source = find_source(asked.model, asked, defaults)
     suffix = INT8_SUFFIXES[asked.engine]

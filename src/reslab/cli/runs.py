@@ -11,6 +11,7 @@ from rich.table import Table
 from reslab.cli.arguments import output_console, parse, print_json
 from reslab.errors import CheckpointError
 from reslab.runs import Run, find_runs
+from reslab.training.recipe_files import recipe_from_dict
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def _row(run: Run) -> dict[str, Any]:
         "recipe": record["recipe"]["name"],
         "seed": record["seed"],
         "iteration": rows[-1]["iteration"] if rows else 0,
-        "iterations": record["recipe"]["schedule"]["iterations"],
+        "iterations": recipe_from_dict(record["recipe"]).iterations,
         "finished": run.finished,
         **{name: last.get(name) for name in _ERRORS},
     }

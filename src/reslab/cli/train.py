@@ -1,31 +1,26 @@
 """`reslab train`."""
 
-import argparse
 import re
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import tyro
 
-from reslab.cli.arguments import NetFlags, OptionalCount, OptionalPath, OptionalText, parse, print_json
-from reslab.errors import ModelError
+from reslab.cli.arguments import NetFlags, OptionalCount, OptionalNumber, OptionalPath, OptionalText, parse, print_json
+from reslab.errors import ModelError, RecipeError
 from reslab.models.zoo import with_fields
 from reslab.runs import Run
-from reslab.training.recipe import (
-    DataRecipe,
-    HardwareRecipe,
-    MonitoringRecipe,
-    OptimizerRecipe,
-    Recipe,
-    RegularizationRecipe,
-    ScheduleRecipe,
-)
+from reslab.training.expectations import RecipeWarning
+from reslab.training.recipe_default import default_recipe
 from reslab.training.recipe_files import load_recipe, recipe_from_dict
+from reslab.training.recipe_overrides import find_field, is_field, is_length, with_overrides
 
 if TYPE_CHECKING:
     from reslab.training.loop import TrainResult
@@ -34,44 +29,24 @@ _DESCRIPTION = """Train a network, or resume a run.
 
   reslab train resnet20 --data digits
   reslab train resnet56 --data cifar10 --recipe cifar-paper --seed 1
-  reslab train resnet20 --data photos/ --iterations 2000 --data.no-flip
+  reslab train resnet20 --data photos/ --epochs 20 --data.no-flip
   reslab train resnet50 --data photos/ --recipe imagenet-90 --batch-size 64
   reslab train resnet1202 --data cifar10 --memory 2GiB      computes again what does not fit
   reslab train --resume --run-dir runs/resnet20-digits-digits-quick-seed0
 
 The run's folder gets run.json, metrics.jsonl, checkpoints, curves.png, and weights.safetensors with its card.
-Ctrl-C and SIGTERM save a checkpoint first. The values shown below are those of the recipe."""
+Every field of the recipe is a flag: --optimizer.learning-rate 0.05, --schedule cosine, --schedule.warmup "5 epochs",
+--data.images.pad 2. Ctrl-C and SIGTERM save a checkpoint first."""
 
 
-_SHORT = (
-    ("monitoring", "checkpoint_every"),
-    ("data", "batch_size"),
-    ("data", "train_size"),
-    ("hardware", "workers"),
-    ("hardware", "memory"),
-)
-"""Fields of the recipe that have a short flag too, by table."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecipeFields:
-    """Fields of the recipe."""
-
-    optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
-    schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
-    data: DataRecipe = field(default_factory=DataRecipe)
-    regularization: RegularizationRecipe = field(default_factory=RegularizationRecipe)
-    hardware: HardwareRecipe = field(default_factory=HardwareRecipe)
-    monitoring: MonitoringRecipe = field(default_factory=MonitoringRecipe)
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> Self:
-        """A recipe's fields."""
-        return cls(**{item.name: getattr(recipe, item.name) for item in fields(cls)})
-
-    def onto(self, recipe: Recipe) -> Recipe:
-        """The recipe with these fields."""
-        return replace(recipe, **{item.name: getattr(self, item.name) for item in fields(self)})
+_SHORT = {
+    "checkpoint_every": "monitoring.checkpoint_every",
+    "batch_size": "data.batch_size",
+    "train_size": "data.images.train_size",
+    "workers": "hardware.workers",
+    "memory": "hardware.memory",
+}
+"""Fields of the recipe that have a short flag too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,21 +56,23 @@ class Arguments:
     data: OptionalText = None
     """digits, fashion-mnist, cifar10, cifar100, or a folder of class folders; digits by default."""
     recipe: OptionalText = None
-    """cifar-paper, digits-quick, fast; for photos imagenet-paper, imagenet-90, imagenet-v2, imagenet-a1, -a2, -a3; or a
-    TOML file. digits-quick for digits and cifar-paper otherwise by default."""
+    """cifar-paper, digits-quick, fast, photos, imagenet-paper, imagenet-90, imagenet-v2, imagenet-a1, -a2, -a3, or a
+    TOML file. By default digits-quick for digits, cifar-paper for other small images, and photos for photos."""
     iterations: OptionalCount = None
     """Rescale the recipe's whole schedule to so many iterations."""
+    epochs: OptionalNumber = None
+    """Likewise, counted in training images."""
     seed: OptionalCount = None
     """Of the initial weights, the order and the augmentation; 0 by default."""
     weights: OptionalText = None
     """Start from these weights instead of random ones: a file, its address, a released one (torchvision:V2, timm:A1),
     or hub:owner/name. A classifier for another number of classes starts afresh."""
-    checkpoint_every: OptionalCount = None
+    checkpoint_every: OptionalText = None
     """Short for --monitoring.checkpoint-every."""
     batch_size: OptionalCount = None
     """Short for --data.batch-size."""
     train_size: OptionalCount = None
-    """Short for --data.train-size: side of the crops of photos in training."""
+    """Short for --data.images.train-size: side of the crops of photos in training."""
     workers: OptionalCount = None
     """Short for --hardware.workers: processes that decode photos."""
     memory: OptionalText = None
@@ -115,16 +92,14 @@ class Arguments:
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the result as JSON."""
     net: Annotated[NetFlags, tyro.conf.arg(name="")] = field(default_factory=NetFlags)
-    fields: Annotated[RecipeFields, tyro.conf.arg(name="")] = field(default_factory=RecipeFields)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Trains a network, or resumes a run."""
-    early = _early_arguments(arguments)
-    run = Run(early.run_dir) if early.run_dir and early.resume and Run(early.run_dir).exists else None
-    recipe = _base_recipe(early, run)
-    asked = parse(Arguments, _long_names(arguments), "train", _DESCRIPTION, Arguments(fields=RecipeFields.of(recipe)))
-    recipe = asked.fields.onto(recipe)
+    rest, fields = _field_arguments(arguments)
+    asked = parse(Arguments, rest, "train", _DESCRIPTION)
+    fields |= {path: str(value) for name, path in _SHORT.items() if (value := getattr(asked, name)) is not None}
+    run = Run(asked.run_dir) if asked.run_dir and asked.resume and Run(asked.run_dir).exists else None
 
     # What is not given is the run's own on a resume, and the default otherwise.
     record = run.record if run else {}
@@ -132,69 +107,84 @@ def main(arguments: Sequence[str]) -> int:
     if model is None:
         raise ModelError("which network? `reslab train resnet20 --data digits` trains one; `reslab models` lists them.")
     data = asked.data or record.get("data_spec", "digits")
+    rescaled = asked.iterations is not None or asked.epochs is not None
+    if run and asked.recipe is None and not rescaled:
+        recipe = recipe_from_dict(record["recipe"])
+    else:
+        recipe = load_recipe(asked.recipe or default_recipe(data))
+    # Checked here, where messages can name flags, and before torch is imported.
+    with_overrides(recipe, {n: text for n, text in fields.items() if not (rescaled and is_length(n))}, flags=True)
     seed = asked.seed if asked.seed is not None else record.get("seed", 0)
     weights = asked.weights or record.get("weights")
     model = with_fields(model, asked.net.overrides())
-    folder = asked.run_dir or Path("runs", _run_name(model, data, recipe.name, seed))
-
-    if early.iterations is not None and not run and not asked.quiet:
-        schedule = recipe.schedule
-        drops = ", ".join(f"{milestone:,}" for milestone in schedule.milestones) or "never"
-        rate = {
-            "steps": f"the rate drops at: {drops}",
-            "plateau": "the rate drops when the val error does not",
-        }.get(schedule.decay, f"the rate falls to 0 ({schedule.decay})")
-        print(f"Schedule rescaled to {schedule.iterations:,} iterations; {rate}.", file=sys.stderr)
 
     from reslab.training.start import train
 
-    result = train(
-        model,
-        data,
-        recipe=recipe,
-        seed=seed,
-        run_dir=folder,
-        weights=weights,
-        resume=asked.resume,
-        stop_after=asked.stop_after,
-        test_curve=asked.test_curve or record.get("test_curve", False),
-        data_dir=asked.data_dir,
-        progress=not asked.quiet,
-    )
+    with _said_warnings():
+        result = train(
+            model,
+            data,
+            recipe=recipe,
+            iterations=asked.iterations,
+            epochs=asked.epochs,
+            fields=fields,
+            seed=seed,
+            run_dir=asked.run_dir or Path("runs", _run_name(model, data, recipe.name, seed)),
+            weights=weights,
+            resume=asked.resume,
+            stop_after=asked.stop_after,
+            test_curve=asked.test_curve or record.get("test_curve", False),
+            data_dir=asked.data_dir,
+            progress=not asked.quiet,
+        )
     return _report(result, asked)
 
 
-def _long_names(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the recipe's own names for short flags, so that all fields are checked together."""
-    long = {f"--{name.replace('_', '-')}": f"--{table}.{name.replace('_', '-')}" for table, name in _SHORT}
-    found = []
-    for argument in arguments:
-        flag, equals, value = argument.partition("=")
-        found.append(f"{long.get(flag.replace('_', '-'), flag)}{equals}{value}")
-    return found
+def _field_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The recipe's fields among the arguments, as texts by name; and the other arguments."""
+    rest: list[str] = []
+    fields: dict[str, str] = {}
+    waiting = list(arguments)
+    while waiting:
+        name, equals, text = (argument := waiting.pop(0)).partition("=")
+        if not name.startswith("--") or not is_field(name):
+            rest.append(argument)
+            continue
+        table, _, field = name.rpartition(".")
+        if field.startswith(("no-", "no_")) and find_field(name) is None:
+            name, equals, text = f"{table}.{field[3:]}", "=", "false"
+        found = find_field(name)
+        values = [text] if equals else []
+        if found and found.knob.type is bool and not values:
+            values = [waiting.pop(0)] if waiting and waiting[0] in found.knob.choices else ["true"]
+        if not values and waiting and not waiting[0].startswith("--"):
+            values = [waiting.pop(0)]
+            several = found is not None and get_origin(found.knob.type) is tuple
+            while several and waiting and waiting[0][:1].isdigit():
+                values.append(waiting.pop(0))
+        if name in fields:
+            raise RecipeError(f"{name} is given twice.")
+        if not values:
+            raise RecipeError(f"{name} lacks its value.")
+        fields[name] = ",".join(values)
+    return rest, fields
 
 
-def _early_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """The few arguments that decide which values the others have by default."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("--recipe", "--data"):
-        parser.add_argument(name)
-    for name in ("--run-dir", "--run_dir"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--iterations", type=int)
-    parser.add_argument("--resume", action="store_true")
-    try:
-        return parser.parse_known_args(list(arguments))[0]
-    except argparse.ArgumentError:  # a missing or wrong value: the full parser will say so better
-        return parser.parse_args([])
+@contextmanager
+def _said_warnings() -> Iterator[None]:
+    """What recipes warn of is a sentence on stderr, without the line of code that warnings come with."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
 
+        def show(message: Warning | str, category: type[Warning], *more: Any, **named: Any) -> None:
+            if issubclass(category, RecipeWarning):
+                print(f"reslab: {message}", file=sys.stderr)
+            else:
+                others(message, category, *more, **named)
 
-def _base_recipe(early: argparse.Namespace, run: Run | None) -> Recipe:
-    if run and early.recipe is None and early.iterations is None:
-        return recipe_from_dict(run.record["recipe"])
-    default = "digits-quick" if (early.data or "digits") == "digits" else "cifar-paper"
-    recipe = load_recipe(early.recipe or default)
-    return recipe if early.iterations is None else recipe.rescaled(early.iterations)
+        warnings.showwarning = show
+        warnings.simplefilter("always", RecipeWarning)
+        yield
 
 
 def _run_name(*parts: object) -> str:

@@ -19,7 +19,7 @@ from reslab.models.weights import NORMALIZATION_NAME, save_weights
 from reslab.runs import Run
 from reslab.training.checkpoint import BEST_NAME, load_checkpoint
 from reslab.training.inputs import AnyData, test_view
-from reslab.training.recipe import Recipe
+from reslab.training.recipe import Photos, Recipe
 from reslab.training.schedule import LAST_SHARE
 from reslab.training.state import TrainingState
 
@@ -60,7 +60,7 @@ def finish_run(
         seen = seen.subset(np.sort(np.random.default_rng(0).permutation(len(seen))[:_MOST_SEEN_CLEAN]))
     clean = evaluate_within(recipe, model, seen, normalization)
     errors = {
-        "train_error": final_train_error(rows, recipe.schedule.iterations),
+        "train_error": final_train_error(rows, recipe.iterations),
         "train_error_clean": clean.top1_error,
         "num_train_clean_images": clean.num_images,
     }
@@ -79,10 +79,10 @@ def finish_run(
         "data": data.describe(),
         "classes": list(data.classes),
         "normalization": normalization.to_dict(),
-        "preprocessing": test_view(recipe.data).to_dict() if recipe.data.images == "photos" else None,
+        "preprocessing": test_view(recipe.data.images).to_dict() if isinstance(recipe.data.images, Photos) else None,
         "recipe": recipe.name,
         "recipe_sha256": hash_json(recipe.to_dict()),
-        "iterations": recipe.schedule.iterations,
+        "iterations": recipe.iterations,
         "seed": seed,
         "errors": errors,
     }
@@ -91,11 +91,11 @@ def finish_run(
         "model": spell(model.spec),
         "data": data.name,
         "recipe": recipe.name,
-        "iterations": recipe.schedule.iterations,
+        "iterations": recipe.iterations,
         "seed": seed,
         **errors,
         "train_seconds": round(state.seconds, 1),
-        "images_per_second": round(recipe.schedule.iterations * recipe.data.batch_size / max(state.seconds, 1e-9), 1),
+        "images_per_second": round(recipe.iterations * recipe.data.batch_size / max(state.seconds, 1e-9), 1),
         "warmup_ended_at": state.warmup.ended_at,
         "peak_memory_bytes": resident_bytes(peak=True) or None,
     }

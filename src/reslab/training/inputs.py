@@ -1,9 +1,8 @@
 """What a recipe makes of data: loaded, normalised and cut into batches."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from safetensors import SafetensorError
@@ -23,9 +22,17 @@ from reslab.errors import CheckpointError, RecipeError
 from reslab.files.atomic import atomic_path
 from reslab.models.weights import NORMALIZATION_NAME
 from reslab.runs import Run
-from reslab.training.recipe import DataRecipe, Recipe
+from reslab.training.recipe import Area, DataRecipe, NoColor, Photos, Rand, Recipe, SmallImages
 
-__all__ = ["AnyData", "Batches", "data_spec", "load_inputs", "make_batches", "measured_normalization"]
+__all__ = [
+    "AnyData",
+    "Batches",
+    "data_spec",
+    "load_inputs",
+    "make_batches",
+    "measured_normalization",
+    "photo_transform",
+]
 
 AnyData: TypeAlias = ImageData | PhotoData
 
@@ -47,23 +54,24 @@ def load_inputs(data: str | Path | AnyData, recipe: DataRecipe, data_dir: Path |
         RecipeError: a recipe for photos got small images.
         DataError: there is no such data, or it is damaged.
     """
-    if recipe.images == "small":
+    asked = recipe.images
+    if not isinstance(asked, Photos):
         if isinstance(data, PhotoData):
-            raise RecipeError('photos need a recipe with data.images = "photos", such as imagenet-90.')
+            raise RecipeError('photos need a recipe with data.images = "photos", such as photos or imagenet-90.')
         images: AnyData = data if isinstance(data, ImageData) else load_data(data, data_dir=data_dir, progress=progress)
     elif isinstance(data, ImageData) or str(data) in NAMED_DATA:
         name = data.name if isinstance(data, ImageData) else data
         raise RecipeError(f"the recipe is for photos, and {name} has small images; give a folder, or another recipe.")
     else:
-        images = data if isinstance(data, PhotoData) else load_photos(data, test_view(recipe), data_dir=data_dir)
+        images = data if isinstance(data, PhotoData) else load_photos(data, test_view(asked), data_dir=data_dir)
     return images.hold_out(recipe.val_images)
 
 
-def test_view(recipe: DataRecipe) -> Preprocessing:
+def test_view(photos: Photos) -> Preprocessing:
     """How photos are seen in tests."""
-    size = recipe.test_size
+    size = photos.test_size
     return Preprocessing(
-        height=size, width=size, channels=3, resize=recipe.test_resize, interpolation=recipe.interpolation
+        height=size, width=size, channels=3, resize=photos.test_resize, interpolation=photos.interpolation
     )
 
 
@@ -106,30 +114,53 @@ def make_batches(
     recipe: Recipe, split: Samples, normalization: Normalization, seed: int, device: torch.device
 ) -> Batches:
     """The recipe's batches of a training split."""
-    data = recipe.data
+    data, images = recipe.data, recipe.data.images
     if isinstance(split, Split):
+        # Batches of steps that are only measured may be of photos that were cropped before.
+        small = images if isinstance(images, SmallImages) else SmallImages()
         return TrainingBatches(
             split,
             normalization,
             batch_size=data.batch_size,
             seed=seed,
-            pad=data.pad,
-            pad_with=data.pad_with,
+            pad=small.pad,
+            pad_with=small.pad_with,
             flip=data.flip,
             erase=data.erase,
             device=None if device.type == "cpu" else device,
         )
     assert isinstance(split, PhotoSplit)
-    transform = PhotoTransform(**{item.name: getattr(data, item.name) for item in fields(PhotoTransform)})
+    assert isinstance(images, Photos)
     workers = recipe.hardware.workers
     return PhotoBatches(
         split,
         normalization,
-        transform,
+        photo_transform(data, images),
         batch_size=data.batch_size,
         seed=seed,
-        num_batches=recipe.schedule.iterations,
-        repeats=data.repeats,
+        num_batches=recipe.iterations,
+        repeats=images.repeats,
         workers=available_cores() if workers < 0 else workers,
         device=device,
+    )
+
+
+def photo_transform(data: DataRecipe, photos: Photos) -> PhotoTransform:
+    """What the recipe does to a photo in training."""
+    crop, color, augment = photos.crop, photos.color, photos.auto_augment
+    chosen: dict[str, Any] = {"area": crop.area} if isinstance(crop, Area) else {"shorter_side": crop.shorter_side}
+    if not isinstance(color, NoColor):
+        chosen["color_strength"] = color.strength
+    if isinstance(augment, Rand):
+        chosen |= {"rand_operations": augment.operations, "rand_magnitude": augment.magnitude}
+    return PhotoTransform(
+        train_size=photos.train_size,
+        interpolation=photos.interpolation,
+        crop="area" if isinstance(crop, Area) else "shorter-side",
+        flip=data.flip,
+        color=color.kind,
+        auto_augment=augment.kind,
+        erase=data.erase,
+        reduced_decoding=photos.reduced_decoding,
+        **chosen,
     )

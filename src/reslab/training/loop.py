@@ -142,7 +142,7 @@ class Trainer:
     def run_until(self, stop: StopRequests) -> TrainResult:
         """Trains to the end of the schedule, or until asked to stop."""
         self._resume()
-        state, total = self.state, self.recipe.schedule.iterations
+        state, total = self.state, self.recipe.iterations
         title, work = self.run.record["model"], partial(work_until, self.recipe)
         with TrainingProgress(title, total, state.iteration, self.progress, work) as progress:
             if state.iteration:
@@ -224,8 +224,8 @@ class Trainer:
     def _record(self, progress: TrainingProgress) -> None:
         """Rows, evaluations and checkpoints that are due after an iteration."""
         state, monitoring = self.state, self.recipe.monitoring
-        at_end = state.iteration == self.recipe.schedule.iterations
-        evaluation_due = state.iteration % monitoring.eval_every == 0 or at_end
+        at_end = state.iteration == self.recipe.iterations
+        evaluation_due = state.iteration % int(monitoring.eval_every) == 0 or at_end
         if self._row_due():
             found = self._evaluations() if evaluation_due else {}
             row = {"iteration": state.iteration, "learning_rate": self.last_rate, **state.meter.row(), **found}
@@ -234,7 +234,7 @@ class Trainer:
             self.run.append_row(row)
             progress.show(row)
         progress.advance(state.iteration)
-        if state.iteration % monitoring.checkpoint_every == 0 and not at_end:
+        if state.iteration % int(monitoring.checkpoint_every) == 0 and not at_end:
             self._save()
 
     def _record_again(self, progress: TrainingProgress) -> None:
@@ -247,9 +247,9 @@ class Trainer:
     def _row_due(self) -> bool:
         monitoring, iteration = self.recipe.monitoring, self.state.iteration
         return (
-            iteration % monitoring.log_every == 0
-            or iteration % monitoring.eval_every == 0
-            or iteration == self.recipe.schedule.iterations
+            iteration % int(monitoring.log_every) == 0
+            or iteration % int(monitoring.eval_every) == 0
+            or iteration == self.recipe.iterations
         )
 
     def _evaluations(self) -> dict[str, float]:

@@ -1,20 +1,26 @@
 """A training run, started or resumed: what is asked is looked up, checked, and written down before the loop begins."""
 
+import sys
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from reslab.data.photos import PhotoData
 from reslab.environment import describe_environment
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models import NetSpec, parse_model, spell
 from reslab.runs import Run
 from reslab.training.execution import Execution, choose_execution
+from reslab.training.expectations import RecipeWarning, lacking_fields, unlike_images
 from reslab.training.inputs import AnyData, data_spec, load_inputs
 from reslab.training.loop import Trainer, TrainResult
-from reslab.training.recipe import Recipe
+from reslab.training.recipe import Duration, Photos, Plateau, Recipe
+from reslab.training.recipe_default import default_recipe
 from reslab.training.recipe_files import load_recipe, recipe_from_dict
+from reslab.training.recipe_overrides import fitted, is_length, with_overrides
+from reslab.training.schedule import describe_schedule
 from reslab.training.stopping import StopAfter, Stopped, StopRequests
 
 __all__ = ["train"]
@@ -24,8 +30,10 @@ def train(
     model: str | NetSpec,
     data: str | Path | AnyData,
     *,
-    recipe: str | Recipe = "cifar-paper",
+    recipe: str | Recipe | None = None,
     iterations: int | None = None,
+    epochs: float | None = None,
+    fields: Mapping[str, str] | None = None,
     seed: int = 0,
     run_dir: str | Path,
     weights: str | Path | None = None,
@@ -43,8 +51,11 @@ def train(
     Args:
         model: a spelling, whose classes and channels are the data's unless it states them, or a description.
         data: as in `load_data`, or a data set; for a recipe for photos, a folder of class folders.
-        recipe: a name, the path of a TOML file, or a recipe.
+        recipe: a name, the path of a TOML file, or a recipe; by default `default_recipe`'s for the data.
         iterations: rescales the recipe's whole schedule to so many.
+        epochs: likewise, counted in training images; give one of both.
+        fields: of the recipe that differ, as texts: `{"optimizer.learning_rate": "0.05"}`. Lengths among them are those
+            of the rescaled schedule.
         seed: of the initial weights, the order and the augmentation.
         run_dir: the run's folder.
         weights: initial weights instead of random ones: a file, its address, `torchvision:V2` and the like, or
@@ -58,9 +69,11 @@ def train(
     Raises:
         ReslabError: a bad argument, a run that cannot be resumed so, or a loss that is not finite.
     """
-    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    if iterations is not None and iterations != recipe.schedule.iterations:
-        recipe = recipe.rescaled(iterations)
+    length = _asked_length(iterations, epochs)
+    recipe = default_recipe(data) if recipe is None else recipe
+    written = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    at_any_length = {name: text for name, text in (fields or {}).items() if length is None or not is_length(name)}
+    meant = with_overrides(written, at_any_length)
     if not 0 <= seed < 2**63:
         raise CheckpointError(f"the seed must be between 0 and 2^63 - 1, not {seed}.")
     stop = StopRequests(StopAfter.parse(stop_after) if stop_after else None)
@@ -70,9 +83,17 @@ def train(
             f"{run.folder} holds a run already; resume it with --resume, or choose another --run-dir."
         )
 
-    images = load_inputs(data, recipe.data, data_dir, progress)
+    images = load_inputs(data, meant.data, data_dir, progress)
+    num_images = len(images.split("train"))
+    said = None if length else unlike_images(meant, num_images)
+    recipe = fitted(written, num_images, length=length, fields=fields)
     _check_val_images(recipe, images)
     spec = _fitting_spec(model, images)
+    if not run.exists:
+        for sentence in filter(None, (said, lacking_fields(meant, model, spec))):
+            warnings.warn(sentence, RecipeWarning, stacklevel=2)
+        if length and progress:
+            print(f"Schedule rescaled to {describe_schedule(recipe)}.", file=sys.stderr)
     asked = {
         "model": spell(spec),
         "net": spec.to_dict(),
@@ -82,8 +103,8 @@ def train(
         "weights": str(weights) if weights else None,
         "test_curve": test_curve,
     }
-    side = recipe.data.train_size
-    size = (side, side) if isinstance(images, PhotoData) else images.image_shape[:2]
+    photos = recipe.data.images
+    size = (photos.train_size,) * 2 if isinstance(photos, Photos) else images.image_shape[:2]
     chosen = None if run.exists else choose_execution(recipe, spec, size)  # before a folder is made
     with run.lock(), stop:
         if run.exists:
@@ -95,13 +116,14 @@ def train(
                 {
                     **asked,
                     "data_spec": data_spec(data),
+                    "recipe_asked": {**meant.to_dict(), "rescaled_to": str(length) if length else None},
                     "classes": list(images.classes),
                     "execution": execution.to_dict(),
                     "environment": describe_environment(),
                 }
             )
         if run.finished:
-            return TrainResult(run, recipe.schedule.iterations, None, run.result())
+            return TrainResult(run, recipe.iterations, None, run.result())
         try:
             with torch.random.fork_rng(devices=[]), execution.in_force():
                 trainer = Trainer(run, spec, images, recipe, seed, execution, weights, test_curve, progress, stop.check)
@@ -110,10 +132,21 @@ def train(
             return TrainResult(run, 0, str(stopped), None)
 
 
+def _asked_length(iterations: int | None, epochs: float | None) -> Duration | None:
+    for name, number in (("iterations", iterations), ("epochs", epochs)):
+        if number is not None and not number > 0:
+            raise RecipeError(f"the number of {name} must be positive, not {number}.")
+    if iterations is not None and epochs is not None:
+        raise RecipeError("give the schedule's new length in iterations or in epochs, not in both.")
+    if iterations is not None:
+        return Duration(iterations, "iterations")
+    return None if epochs is None else Duration(epochs, "epochs")
+
+
 def _check_val_images(recipe: Recipe, data: AnyData) -> None:
     needed_for = {
         "monitoring.weights=best-on-val": recipe.monitoring.weights == "best-on-val",
-        "schedule.decay=plateau": recipe.schedule.decay == "plateau",
+        "schedule.kind=plateau": isinstance(recipe.schedule, Plateau),
     }
     for name, needed in needed_for.items():
         if needed and "val" not in data.splits:
