@@ -121,9 +121,17 @@ Interrupted, the same command goes on where it stopped. The defaults take two mi
 
 def _plan(experiment: Experiment, asked: RunArguments) -> list[tuple[str, Training]]:
     """The trainings, the deepest networks first, so that none of them is left to run alone at the end."""
-    recipe_name = asked.recipe or default_recipe(asked.data)
+    usual = default_recipe(asked.data)
+    recipe_name = asked.recipe or (
+        usual if usual == "digits-quick" else "cifar-paper"
+    )  # the experiments' images are small
     recipe = load_recipe(recipe_name)
-    iterations = asked.iterations or recipe.iterations
+    length = recipe.schedule.length
+    if not asked.iterations and length.unit != "iterations":
+        raise ReslabError(
+            f"the recipe {recipe.name} is {length} long; give --iterations: the paper's curves are in them."
+        )
+    iterations = asked.iterations or int(length)
     if iterations < 20:
         raise ReslabError(f"--iterations must be at least 20, not {iterations}: the errors at the end need some rows.")
     data_name = Path(absolute_spec(asked.data)).name

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
@@ -20,7 +20,7 @@ from reslab.runs import Run
 from reslab.training.expectations import RecipeWarning
 from reslab.training.recipe_default import default_recipe
 from reslab.training.recipe_files import load_recipe, recipe_from_dict
-from reslab.training.recipe_overrides import find_field, is_field, is_length, with_overrides
+from reslab.training.recipe_overrides import find_field, is_field, is_length, meant_field, with_overrides
 
 if TYPE_CHECKING:
     from reslab.training.loop import TrainResult
@@ -94,11 +94,14 @@ class Arguments:
     net: Annotated[NetFlags, tyro.conf.arg(name="")] = field(default_factory=NetFlags)
 
 
+_OWN_NAMES = {item.name for form in (Arguments, NetFlags) for item in fields(form)}
+
+
 def main(arguments: Sequence[str]) -> int:
     """Trains a network, or resumes a run."""
-    rest, fields = _field_arguments(arguments)
+    rest, changes = _field_arguments(arguments)
     asked = parse(Arguments, rest, "train", _DESCRIPTION)
-    fields |= {path: str(value) for name, path in _SHORT.items() if (value := getattr(asked, name)) is not None}
+    changes |= {path: str(value) for name, path in _SHORT.items() if (value := getattr(asked, name)) is not None}
     run = Run(asked.run_dir) if asked.run_dir and asked.resume and Run(asked.run_dir).exists else None
 
     # What is not given is the run's own on a resume, and the default otherwise.
@@ -113,7 +116,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         recipe = load_recipe(asked.recipe or default_recipe(data))
     # Checked here, where messages can name flags, and before torch is imported.
-    with_overrides(recipe, {n: text for n, text in fields.items() if not (rescaled and is_length(n))}, flags=True)
+    with_overrides(recipe, {n: text for n, text in changes.items() if not (rescaled and is_length(n))}, flags=True)
     seed = asked.seed if asked.seed is not None else record.get("seed", 0)
     weights = asked.weights or record.get("weights")
     model = with_fields(model, asked.net.overrides())
@@ -127,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
             recipe=recipe,
             iterations=asked.iterations,
             epochs=asked.epochs,
-            fields=fields,
+            fields=changes,
             seed=seed,
             run_dir=asked.run_dir or Path("runs", _run_name(model, data, recipe.name, seed)),
             weights=weights,
@@ -143,11 +146,12 @@ def main(arguments: Sequence[str]) -> int:
 def _field_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The recipe's fields among the arguments, as texts by name; and the other arguments."""
     rest: list[str] = []
-    fields: dict[str, str] = {}
+    found_fields: dict[str, str] = {}
     waiting = list(arguments)
     while waiting:
         name, equals, text = (argument := waiting.pop(0)).partition("=")
-        if not name.startswith("--") or not is_field(name):
+        ours = name.removeprefix("--").replace("-", "_") in _OWN_NAMES
+        if not name.startswith("--") or ours or not (is_field(name) or meant_field(name)):
             rest.append(argument)
             continue
         table, _, field = name.rpartition(".")
@@ -162,12 +166,12 @@ def _field_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str
             several = found is not None and get_origin(found.knob.type) is tuple
             while several and waiting and waiting[0][:1].isdigit():
                 values.append(waiting.pop(0))
-        if name in fields:
+        if name in found_fields:
             raise RecipeError(f"{name} is given twice.")
         if not values:
             raise RecipeError(f"{name} lacks its value.")
-        fields[name] = ",".join(values)
-    return rest, fields
+        found_fields[name] = ",".join(values)
+    return rest, found_fields
 
 
 @contextmanager

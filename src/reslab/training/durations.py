@@ -1,7 +1,7 @@
 """How long something lasts in a training: in iterations, in epochs, or in images. Importing this imports no torch."""
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar, Literal, Self, cast, get_args
@@ -107,10 +107,11 @@ def images(number: int) -> Duration:
     return Duration(number, "images")
 
 
-def changed_durations(table: Hashable, change: Callable[[Duration], Duration]) -> dict[str, Any]:
+def changed_durations(table: Any, change: Callable[[Duration], Duration]) -> dict[str, Any]:
     """The fields of a table that hold durations, or tuples of them, with each duration changed."""
     changed: dict[str, Any] = {}
-    for item in knobs(type(table)):
+    owner: type = table.__class__
+    for item in knobs(owner):
         value = getattr(table, item.name)
         if isinstance(value, Duration):
             changed[item.name] = change(value)
@@ -122,7 +123,7 @@ def changed_durations(table: Hashable, change: Callable[[Duration], Duration]) -
 def _short(value: int | float) -> str:
     """A number as people write it, exactly: 64k, 1.28M, 450410, 0.5."""
     if isinstance(value, float):
-        return f"{value:.15f}".rstrip("0") if float(f"{value:.15f}") == value else str(Decimal(value))
+        return f"{Decimal(repr(value)):f}"
     if value >= 1_000_000 and value % 10_000 == 0:
         return f"{(Decimal(value) / 1_000_000).normalize():f}M"
     if value >= 1_000 and value % 1_000 == 0:

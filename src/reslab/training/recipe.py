@@ -129,14 +129,13 @@ class Recipe:
         def count(length: Duration) -> Duration:
             return length.in_iterations(num_images, batch_size)
 
-        found = replace(
-            self,
-            needs=(),
-            schedule=self.schedule.resolved(num_images, batch_size),
-            monitoring=self.monitoring.resolved(count),
-        )
-        least = self.schedule.least_iterations
-        return found.rescaled(least) if found.iterations < least else found
+        schedule = self.schedule.resolved(num_images, batch_size)
+        least, length = self.schedule.least_iterations, self.schedule.length
+        if int(schedule.length) < least:  # stretched as it was written, so that small numbers are rounded once
+            seen = least * batch_size
+            value = seen / num_images if length.unit == "epochs" else seen
+            return self.rescaled(replace(length, value=value)).resolved(num_images)
+        return replace(self, needs=(), schedule=schedule, monitoring=self.monitoring.resolved(count))
 
     def rescaled(self, length: Duration | int) -> "Recipe":
         """The same recipe with its whole schedule stretched or shrunk to another length.

@@ -39,6 +39,8 @@ def default_recipe(data: "str | Path | ImageData | PhotoData") -> str:
     folder = Path(data)
     if str(data) == "imagenet":
         return "imagenet-90"
+    if not os.path.isdir(folder) and "://" not in str(data):
+        return "cifar-paper"  # whose loading says what data there are
     return "cifar-paper" if _has_small_images(_class_folders(folder)) else _for_photos(_classes(folder))
 
 

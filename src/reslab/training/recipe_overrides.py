@@ -10,7 +10,7 @@ from reslab.training.durations import Duration
 from reslab.training.recipe import Recipe
 from reslab.training.recipe_files import changed, renamed
 
-__all__ = ["SYNONYMS", "as_flag", "find_field", "fitted", "is_field", "is_length", "with_overrides"]
+__all__ = ["SYNONYMS", "as_flag", "find_field", "fitted", "is_field", "is_length", "meant_field", "with_overrides"]
 
 SYNONYMS = {
     "lr": "optimizer.learning_rate",
@@ -105,6 +105,13 @@ def is_field(name: str) -> bool:
     return first in {path.partition(".")[0] for path in _leaves()} and (bool(dot) or f"{first}.{KIND}" in _leaves())
 
 
+def meant_field(name: str) -> str | None:
+    """The field that a name without its table may mean: `lr`, `momentum`."""
+    last = _path(name).rpartition(".")[2]
+    same_name = [known for known in _leaves() if known.endswith(f".{last}")]
+    return SYNONYMS.get(last) or (same_name[0] if same_name else None)
+
+
 def find_field(name: str) -> Leaf | None:
     """The field of a name, as `with_overrides` takes it."""
     path = _path(name)
@@ -139,9 +146,7 @@ def _unknown(path: str, flags: bool) -> str:
     spelled = _spelled(path, flags)
     if new := renamed(path):
         return f"{spelled} is {_spelled(new, flags)} now."
-    last = path.rpartition(".")[2]
-    same_name = [known for known in _leaves() if known.endswith(f".{last}")]
-    meant = SYNONYMS.get(last) or (same_name[0] if same_name else None)
+    meant = meant_field(path)
     if meant == "schedule.length" and flags:
         return f"a recipe has no field {spelled}; --iterations N and --epochs N rescale its whole schedule."
     if meant:

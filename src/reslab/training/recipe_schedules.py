@@ -56,7 +56,7 @@ class _Schedule:
     )
     made_for_images: int = knob(
         0,
-        "Training images that the length is meant for; 0 for any number. Very few of them are not trained on.",
+        "Training images that the length is meant for; 0 for any number. Far fewer are refused, or said.",
         least=0,
     )
     warmup: Duration = knob(iterations(0), "Over which the rate rises linearly from 0 first (arXiv 1706.02677).")
