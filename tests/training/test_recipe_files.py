@@ -11,8 +11,20 @@ from reslab.data.preprocessing import Preprocessing
 from reslab.data.shards import pack_shards
 from reslab.errors import RecipeError
 from reslab.models import parse_model
+from reslab.training.asked_recipe import AskedRecipe
 from reslab.training.expectations import RecipeWarning, lacking_fields, unlike_images
-from reslab.training.recipe import Muon, Rand, Recipe, Sgd, ShorterSide, Steps, epochs, iterations
+from reslab.training.recipe import (
+    Muon,
+    Photos,
+    Rand,
+    Recipe,
+    Sgd,
+    ShorterSide,
+    SmallImages,
+    Steps,
+    epochs,
+    iterations,
+)
 from reslab.training.recipe_0_1 import OLD_NAMES
 from reslab.training.recipe_default import default_recipe
 from reslab.training.recipe_files import load_recipe, recipe_from_text, recipe_from_toml
@@ -227,14 +239,20 @@ def test_training_refuses_or_warns_before_there_is_a_run(tiny_data, tmp_path):
     with pytest.warns(RecipeWarning, match="The recipe needy is for networks with dropout=0.5"):
         done = train("resnet8", tiny_data(), recipe=recipe, iterations=2, fields=fields, run_dir=tmp_path / "run")
     asked = done.run.record["recipe_asked"]
-    assert (asked["rescaled_to"], asked["schedule"]["length"], asked["needs"]) == (
-        "2 iterations",
-        "64k iterations",
-        ["dropout=0.5"],
-    )
+    assert (asked["rescaled_to"], asked["fields"]) == ("2 iterations", fields)
+    assert (asked["recipe"]["schedule"]["length"], asked["recipe"]["needs"]) == ("64k iterations", ["dropout=0.5"])
     assert done.run.record["recipe"]["schedule"]["length"] == "2 iterations"
     with pytest.raises(RecipeError, match="in iterations or in epochs, not in both"):
         train("resnet8", tiny_data(), recipe=recipe, iterations=2, epochs=2, run_dir=tmp_path / "run")
+
+
+def test_a_recipe_may_leave_the_kind_of_images_to_the_data(tmp_path, tiny_data):
+    recipe = recipe_from_text('base = "cifar-paper"\n[data]\nimages = "any"', "here", "open")
+    photos = folder_of_images(tmp_path / "photos", ("cat", "dog"), 300)
+    assert AskedRecipe.of(recipe, photos).unscaled().data.images == Photos()
+    assert AskedRecipe.of(recipe, tiny_data()).unscaled().data.images == SmallImages()
+    fields = {"data.images.pad": "1"}
+    assert AskedRecipe.of(recipe, "digits", fields=fields).fitted(5_000).data.images == SmallImages(pad=1)
 
 
 # The default

@@ -17,10 +17,11 @@ from reslab.cli.arguments import NetFlags, OptionalCount, OptionalNumber, Option
 from reslab.errors import ModelError, RecipeError
 from reslab.models.zoo import with_fields
 from reslab.runs import Run
+from reslab.training.asked_recipe import AskedRecipe
 from reslab.training.expectations import RecipeWarning
-from reslab.training.recipe_default import default_recipe
-from reslab.training.recipe_files import load_recipe, recipe_from_dict
-from reslab.training.recipe_overrides import find_field, is_field, is_length, meant_field, with_overrides
+from reslab.training.recipe import Recipe
+from reslab.training.recipe_files import recipe_from_dict
+from reslab.training.recipe_overrides import find_field, is_field, meant_field
 
 if TYPE_CHECKING:
     from reslab.training.loop import TrainResult
@@ -110,13 +111,11 @@ def main(arguments: Sequence[str]) -> int:
     if model is None:
         raise ModelError("which network? `reslab train resnet20 --data digits` trains one; `reslab models` lists them.")
     data = asked.data or record.get("data_spec", "digits")
-    rescaled = asked.iterations is not None or asked.epochs is not None
-    if run and asked.recipe is None and not rescaled:
+    recipe: str | Recipe | None = asked.recipe
+    if run and recipe is None and asked.iterations is None and asked.epochs is None:
         recipe = recipe_from_dict(record["recipe"])
-    else:
-        recipe = load_recipe(asked.recipe or default_recipe(data))
-    # Checked here, where messages can name flags, and before torch is imported.
-    with_overrides(recipe, {n: text for n, text in changes.items() if not (rescaled and is_length(n))}, flags=True)
+    written = AskedRecipe.of(recipe, data, asked.iterations, asked.epochs, changes)
+    written.unscaled(flags=True)  # refused here, where messages can name flags, and before torch is imported
     seed = asked.seed if asked.seed is not None else record.get("seed", 0)
     weights = asked.weights or record.get("weights")
     model = with_fields(model, asked.net.overrides())
@@ -127,12 +126,12 @@ def main(arguments: Sequence[str]) -> int:
         result = train(
             model,
             data,
-            recipe=recipe,
+            recipe=written.recipe,
             iterations=asked.iterations,
             epochs=asked.epochs,
             fields=changes,
             seed=seed,
-            run_dir=asked.run_dir or Path("runs", _run_name(model, data, recipe.name, seed)),
+            run_dir=asked.run_dir or Path("runs", _run_name(model, data, written.recipe.name, seed)),
             weights=weights,
             resume=asked.resume,
             stop_after=asked.stop_after,

@@ -11,6 +11,7 @@ from reslab.errors import RecipeError
 from reslab.fields import check, knob, to_plain
 from reslab.training.durations import Duration, epochs, images, iterations
 from reslab.training.recipe_data import (
+    AnyImages,
     Area,
     DataRecipe,
     Jitter,
@@ -31,6 +32,7 @@ from reslab.training.recipe_schedules import Cosine, Linear, NoWarmUp, Plateau, 
 
 __all__ = [
     "AdamW",
+    "AnyImages",
     "Area",
     "BinaryCrossEntropy",
     "Cosine",

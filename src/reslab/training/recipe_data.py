@@ -7,6 +7,7 @@ from reslab.errors import RecipeError
 from reslab.fields import check, knob
 
 __all__ = [
+    "AnyImages",
     "Area",
     "ColorRecipe",
     "CropRecipe",
@@ -177,7 +178,14 @@ class Photos:
             )
 
 
-ImagesRecipe: TypeAlias = SmallImages | Photos
+@dataclass(frozen=True, kw_only=True)
+class AnyImages:
+    """What the data are, small images or photos, with the usual fields of either; decided when a run starts."""
+
+    kind: ClassVar[str] = "any"
+
+
+ImagesRecipe: TypeAlias = SmallImages | Photos | AnyImages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +213,7 @@ class DataRecipe:
     initial_share: float = knob(
         _INITIAL_SHARE, "Of progressive resizing: the share of the iterations that it lasts.", least=0, most=1
     )
-    images: ImagesRecipe = knob(SmallImages(), "small images in memory, or photos in their files.")
+    images: ImagesRecipe = knob(SmallImages(), "small: images in memory; photos: in their files; any: as the data are.")
 
     def __post_init__(self) -> None:
         check(self, RecipeError, "data.")

@@ -16,7 +16,7 @@ from reslab.data.imagenet import imagenet_names
 if TYPE_CHECKING:
     from reslab.data.photos import PhotoData
 
-__all__ = ["default_recipe"]
+__all__ = ["are_photos", "default_recipe"]
 
 _SMALL_SIDE = 64
 _LOOKED_AT = 8  # files, of which some may be no images
@@ -28,20 +28,28 @@ def default_recipe(data: "str | Path | ImageData | PhotoData") -> str:
     Args:
         data: loaded; or its name or folder, of which then a few directory entries and the first image's size are read.
     """
-    if isinstance(data, ImageData):
-        return "digits-quick" if data.name == "digits" else "cifar-paper"
-    if not isinstance(data, str | os.PathLike):
-        return _for_photos(data.classes)
-    if data == "digits":
-        return "digits-quick"
-    if data in NAMED_DATA:
-        return "cifar-paper"
-    folder = Path(data)
+    if not are_photos(data):
+        name = data.name if isinstance(data, ImageData) else data
+        return "digits-quick" if name == "digits" else "cifar-paper"
     if str(data) == "imagenet":
         return "imagenet-90"
-    if not os.path.isdir(folder) and "://" not in str(data):
-        return "cifar-paper"  # whose loading says what data there are
-    return "cifar-paper" if _has_small_images(_class_folders(folder)) else _for_photos(_classes(folder))
+    return _for_photos(_classes(Path(data)) if isinstance(data, str | os.PathLike) else data.classes)
+
+
+def are_photos(data: "str | Path | ImageData | PhotoData") -> bool:
+    """Whether data are photos in files, and not small images; of a folder its first image tells.
+
+    Args:
+        data: as in `default_recipe`.
+    """
+    if not isinstance(data, str | os.PathLike):
+        return not isinstance(data, ImageData)
+    if data in NAMED_DATA:
+        return False
+    if str(data) == "imagenet" or "://" in str(data):
+        return True
+    # Of a folder that is not there, loading small images says what data there are.
+    return os.path.isdir(data) and not _has_small_images(_class_folders(Path(data)))
 
 
 def _for_photos(classes: Iterable[str]) -> str:

@@ -12,14 +12,13 @@ from reslab.environment import describe_environment
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models import NetSpec, parse_model, spell
 from reslab.runs import Run
+from reslab.training.asked_recipe import AskedRecipe
 from reslab.training.execution import Execution, choose_execution
-from reslab.training.expectations import RecipeWarning, lacking_fields, unlike_images
+from reslab.training.expectations import RecipeWarning
 from reslab.training.inputs import AnyData, data_spec, load_inputs
 from reslab.training.loop import Trainer, TrainResult
-from reslab.training.recipe import Duration, Photos, Plateau, Recipe
-from reslab.training.recipe_default import default_recipe
-from reslab.training.recipe_files import load_recipe, recipe_from_dict
-from reslab.training.recipe_overrides import fitted, is_length, with_overrides
+from reslab.training.recipe import Photos, Plateau, Recipe
+from reslab.training.recipe_files import recipe_from_dict
 from reslab.training.schedule import describe_schedule
 from reslab.training.stopping import StopAfter, Stopped, StopRequests
 
@@ -69,11 +68,8 @@ def train(
     Raises:
         ReslabError: a bad argument, a run that cannot be resumed so, or a loss that is not finite.
     """
-    length = _asked_length(iterations, epochs)
-    recipe = default_recipe(data) if recipe is None else recipe
-    written = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    at_any_length = {name: text for name, text in (fields or {}).items() if length is None or not is_length(name)}
-    meant = with_overrides(written, at_any_length)
+    written = AskedRecipe.of(recipe, data, iterations, epochs, fields)
+    unscaled = written.unscaled()
     if not 0 <= seed < 2**63:
         raise CheckpointError(f"the seed must be between 0 and 2^63 - 1, not {seed}.")
     stop = StopRequests(StopAfter.parse(stop_after) if stop_after else None)
@@ -83,16 +79,15 @@ def train(
             f"{run.folder} holds a run already; resume it with --resume, or choose another --run-dir."
         )
 
-    images = load_inputs(data, meant.data, data_dir, progress)
+    images = load_inputs(data, unscaled.data, data_dir, progress)
     num_images = len(images.split("train"))
-    said = None if length else unlike_images(meant, num_images)
-    recipe = fitted(written, num_images, length=length, fields=fields)
+    recipe = written.fitted(num_images)
     _check_val_images(recipe, images)
     spec = _fitting_spec(model, images)
     if not run.exists:
-        for sentence in filter(None, (said, lacking_fields(meant, model, spec))):
+        for sentence in written.doubts(num_images, model, spec):
             warnings.warn(sentence, RecipeWarning, stacklevel=2)
-        if length and progress:
+        if written.length and progress:
             print(f"Schedule rescaled to {describe_schedule(recipe)}.", file=sys.stderr)
     asked = {
         "model": spell(spec),
@@ -116,7 +111,7 @@ def train(
                 {
                     **asked,
                     "data_spec": data_spec(data),
-                    "recipe_asked": {**meant.to_dict(), "rescaled_to": str(length) if length else None},
+                    "recipe_asked": written.to_dict(),
                     "classes": list(images.classes),
                     "execution": execution.to_dict(),
                     "environment": describe_environment(),
@@ -130,17 +125,6 @@ def train(
                 return trainer.run_until(stop)
         except Stopped as stopped:
             return TrainResult(run, 0, str(stopped), None)
-
-
-def _asked_length(iterations: int | None, epochs: float | None) -> Duration | None:
-    for name, number in (("iterations", iterations), ("epochs", epochs)):
-        if number is not None and not number > 0:
-            raise RecipeError(f"the number of {name} must be positive, not {number}.")
-    if iterations is not None and epochs is not None:
-        raise RecipeError("give the schedule's new length in iterations or in epochs, not in both.")
-    if iterations is not None:
-        return Duration(iterations, "iterations")
-    return None if epochs is None else Duration(epochs, "epochs")
 
 
 def _check_val_images(recipe: Recipe, data: AnyData) -> None:
