@@ -181,7 +181,10 @@ def make_trainer(task: TrainingTask, folder: Path, stack: ExitStack) -> Trainer:
     data = training_images(task)
     spec = _spec(task, data)
     full_size = replace(task.recipe.data, initial_scale=1.0, initial_share=DataRecipe().initial_share)
-    recipe = replace(task.recipe, data=full_size).resolved(len(data.split("train")))
+    recipe = replace(task.recipe, data=full_size)
+    recipe = recipe.resolved(
+        recipe.schedule.made_for_images or len(data.split("train"))
+    )  # compiled if it would be there
     execution = choose_execution(recipe, spec, data.image_shape[:2])
     stack.enter_context(execution.in_force())
     trainer = Trainer(Run(folder), spec, data, recipe, 0, execution, None, test_curve=False, progress=False)

@@ -79,7 +79,7 @@ def finish_run(
         "data": data.describe(),
         "classes": list(data.classes),
         "normalization": normalization.to_dict(),
-        "preprocessing": test_view(recipe.data.images).to_dict() if isinstance(recipe.data.images, Photos) else None,
+        "preprocessing": test_view(recipe.data).to_dict() if isinstance(recipe.data.images, Photos) else None,
         "recipe": recipe.name,
         "recipe_sha256": hash_json(recipe.to_dict()),
         "iterations": recipe.iterations,

@@ -54,8 +54,7 @@ def load_inputs(data: str | Path | AnyData, recipe: DataRecipe, data_dir: Path |
         RecipeError: a recipe for photos got small images.
         DataError: there is no such data, or it is damaged.
     """
-    asked = recipe.images
-    if not isinstance(asked, Photos):
+    if not isinstance(recipe.images, Photos):
         if isinstance(data, PhotoData):
             raise RecipeError('photos need a recipe with data.images = "photos", such as photos or imagenet-90.')
         images: AnyData = data if isinstance(data, ImageData) else load_data(data, data_dir=data_dir, progress=progress)
@@ -63,12 +62,14 @@ def load_inputs(data: str | Path | AnyData, recipe: DataRecipe, data_dir: Path |
         name = data.name if isinstance(data, ImageData) else data
         raise RecipeError(f"the recipe is for photos, and {name} has small images; give a folder, or another recipe.")
     else:
-        images = data if isinstance(data, PhotoData) else load_photos(data, test_view(asked), data_dir=data_dir)
+        images = data if isinstance(data, PhotoData) else load_photos(data, test_view(recipe), data_dir=data_dir)
     return images.hold_out(recipe.val_images)
 
 
-def test_view(photos: Photos) -> Preprocessing:
-    """How photos are seen in tests."""
+def test_view(recipe: DataRecipe) -> Preprocessing:
+    """How photos are seen in tests; of a recipe for photos."""
+    photos = recipe.images
+    assert isinstance(photos, Photos)
     size = photos.test_size
     return Preprocessing(
         height=size, width=size, channels=3, resize=photos.test_resize, interpolation=photos.interpolation
