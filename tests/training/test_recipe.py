@@ -16,6 +16,7 @@ from reslab.training.recipe import (
     Cosine,
     DataRecipe,
     Lamb,
+    MonitoringRecipe,
     Photos,
     Plateau,
     Recipe,
@@ -100,6 +101,12 @@ def test_lengths_in_images_count_batches():
     assert (resolved.iterations, int(resolved.schedule.warmup)) == (100, 4)
 
 
+def test_lengths_may_be_given_as_texts_and_numbers_in_python_too():
+    texts = Steps(length="90 epochs", milestones=["30 epochs", "60 epochs"], warmup=500)
+    assert texts == Steps(length=epochs(90), milestones=(epochs(30), epochs(60)), warmup=iterations(500))
+    assert MonitoringRecipe(log_every=5, eval_every="1 epoch").eval_every == epochs(1)
+
+
 def test_a_recipe_that_is_not_resolved_says_so():
     with pytest.raises(RecipeError, match=r"how many iterations 90 epochs are depends on the data"):
         load_recipe("imagenet-90").iterations  # noqa: B018
@@ -181,7 +188,7 @@ def test_an_average_keeps_its_share_of_a_shorter_schedule():
     ("fields", "message"),
     [
         ({"length": iterations(0)}, "must be more than nothing"),
-        ({"length": 64_000}, "length must be a length of training"),
+        ({"length": "soon"}, "length must be a length of training"),
         ({"factor": 0.0}, "above 0"),
         ({"milestones": (iterations(0), iterations(5))}, "positive and increasing"),
         ({"milestones": (iterations(5), iterations(5))}, "positive and increasing"),

@@ -161,6 +161,12 @@ def test_fields_are_changed_by_texts_whatever_their_order():
             "--optimizer.orthogonal-factor is for --optimizer = muon, and here that is sgd: leave it out, or choose "
             "--optimizer muon as well.",
         ),
+        (
+            "data.initial-share",
+            "0.2",
+            "--data.initial-share = 0.2 does nothing where --data.initial-scale is 1: leave it out, or choose a scale "
+            "below 1.",
+        ),
         ("qqq", "1", "a recipe has no field --qqq; `reslab recipes NAME` shows all of them."),
     ],
 )

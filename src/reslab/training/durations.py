@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self, cast, get_args
 from reslab.errors import RecipeError
 from reslab.fields import knobs
 
-__all__ = ["Duration", "Unit", "changed_durations", "epochs", "images", "iterations"]
+__all__ = ["Duration", "Unit", "changed_durations", "epochs", "images", "iterations", "read_durations"]
 
 Unit = Literal["iterations", "epochs", "images"]
 _LARGEST = 1 << 40
@@ -105,6 +105,25 @@ def epochs(number: float) -> Duration:
 def images(number: int) -> Duration:
     """So many images, repeated ones included."""
     return Duration(number, "images")
+
+
+def read_durations(table: Any) -> None:
+    """Lets a new table's lengths be given as texts or whole numbers, as in files: `length="90 epochs"`."""
+    owner: type = table.__class__
+    for item in knobs(owner):
+        value = getattr(table, item.name)
+        if item.type is Duration and type(value) in (str, int):
+            value = _read(value)
+        elif item.type == tuple[Duration, ...] and isinstance(value, tuple | list):
+            value = tuple(_read(one) if type(one) in (str, int) else one for one in value)
+        object.__setattr__(table, item.name, value)
+
+
+def _read(value: str | int) -> Duration | str | int:
+    try:
+        return Duration.parse(str(value))
+    except ValueError:
+        return value  # which `check` refuses
 
 
 def changed_durations(table: Any, change: Callable[[Duration], Duration]) -> dict[str, Any]:

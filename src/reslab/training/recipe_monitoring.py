@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from reslab.errors import RecipeError
 from reslab.fields import check, knob
-from reslab.training.durations import Duration, changed_durations, iterations
+from reslab.training.durations import Duration, changed_durations, iterations, read_durations
 
 __all__ = ["MonitoringRecipe"]
 
@@ -27,6 +27,7 @@ class MonitoringRecipe:
     )
 
     def __post_init__(self) -> None:
+        read_durations(self)
         check(self, RecipeError, "monitoring.")
         for name in ("log_every", "eval_every", "checkpoint_every"):
             if getattr(self, name).value == 0:

@@ -1,5 +1,6 @@
 """Single fields of a recipe, changed by texts as a command line has them. Importing this imports no torch."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -12,6 +13,7 @@ from reslab.training.recipe_files import changed, renamed
 
 __all__ = ["SYNONYMS", "as_flag", "find_field", "fitted", "is_field", "is_length", "meant_field", "with_overrides"]
 
+_PATH = re.compile(r"\b(?:optimizer|schedule|data|regularization|hardware|monitoring)(?:\.[a-z_]+)+")
 SYNONYMS = {
     "lr": "optimizer.learning_rate",
     "rate": "optimizer.learning_rate",
@@ -68,7 +70,10 @@ def with_overrides(recipe: Recipe, values: Mapping[str, str], *, flags: bool = F
             place = place.setdefault(table, {})
         _check_conditions(recipe, kinds, _leaves()[path], flags)
         place[field] = text if path in kinds else _parsed(recipe, kinds, path, text, flags)
-    return changed(recipe, nested)
+    try:
+        return changed(recipe, nested)
+    except RecipeError as error:
+        raise RecipeError(_PATH.sub(lambda found: _spelled(found[0], flags), str(error))) from None
 
 
 def fitted(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 from reslab.errors import RecipeError
 from reslab.fields import check, knob
-from reslab.training.durations import Duration, changed_durations, iterations
+from reslab.training.durations import Duration, changed_durations, iterations, read_durations
 
 __all__ = [
     "Cosine",
@@ -63,6 +63,7 @@ class _Schedule:
     deep_warmup: DeepWarmUp = knob(UntilError(), "What very deep nets do first: none, or the paper's warm-up.")
 
     def __post_init__(self) -> None:
+        read_durations(self)
         check(self, RecipeError, "schedule.")
         if self.length.value == 0:
             raise RecipeError(f"schedule.length must be more than nothing, not {self.length}.")
