@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn, Protocol, TypeVar, Union, cast, get_a
 
 from reslab.errors import ReslabError, suggestion
 
-__all__ = ["Knob", "Leaf", "build", "check", "knob", "knobs", "leaves", "show", "to_plain"]
+__all__ = ["KIND", "Knob", "Leaf", "build", "check", "knob", "knobs", "leaves", "show", "to_plain"]
 
 Made = TypeVar("Made")
 KIND = "kind"
@@ -98,6 +98,11 @@ class Knob:
     extra: Mapping[str, Any]
 
     @property
+    def forms(self) -> tuple[type, ...]:
+        """The dataclasses that it may be; none for a plain value."""
+        return _forms(self.type)
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """The texts that it takes, where they can be listed."""
         if self.type is bool:
@@ -137,12 +142,19 @@ class Leaf:
     Args:
         path: names of the tables and of the field, joined by dots.
         knob: the field.
-        kinds: of which forms of its table it is a field, by their names; none where the table has one form only.
+        conditions: of which forms of which tables it is a field, as pairs of a path that ends in `kind` and of their
+            names, the outermost first; none where all forms have it.
     """
 
     path: str
     knob: Knob
-    kinds: tuple[str, ...] = ()
+    conditions: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of which forms of its own table it is a field; none where it is one of all."""
+        own = f"{self.path.rpartition('.')[0]}.{KIND}"
+        return dict(self.conditions).get(own, ())
 
 
 @cache
@@ -185,7 +197,8 @@ def build(
 
     Args:
         form: the dataclass, or a union of dataclasses of which `kind` names one.
-        values: by field; those of another form than the base's keep what both forms have.
+        values: by field; those of another form than the base's keep what both forms have. Where there are several
+            forms, a text is the `kind` alone.
         error: what to raise.
         base: instance that has the fields that are not given; their defaults otherwise.
         name: of the table, for messages.
@@ -194,6 +207,8 @@ def build(
     Raises:
         error: an unknown field or form, or a value that a field does not take.
     """
+    if isinstance(values, str) and len(_forms(form)) > 1:
+        values = {KIND: values}
     if not isinstance(values, Mapping):
         raise error(f"{name or where} must be a table of fields, not {show(values)}.")
     prefix = f"{name}." if name else ""
@@ -246,19 +261,21 @@ def leaves(owner: type, prefix: str = "") -> Iterator[Leaf]:
             continue
         names = tuple(str(getattr(form, KIND)) for form in forms)
         choice = Literal[names]  # type: ignore[valid-type]
-        yield Leaf(f"{path}.{KIND}", Knob(KIND, choice, MISSING, item.help, False, {}), ())
-        seen: dict[str, tuple[Knob, list[str]]] = {}
+        yield Leaf(f"{path}.{KIND}", Knob(KIND, choice, MISSING, item.help, False, {}))
+        seen: dict[str, tuple[Leaf, list[str]]] = {}
         for form in forms:
             for leaf in leaves(form, f"{path}."):
-                seen.setdefault(leaf.path, (leaf.knob, []))[1].append(str(getattr(form, KIND)))
-        for below, (inner, kinds) in seen.items():
-            yield Leaf(below, inner, tuple(kinds) if len(kinds) < len(forms) else ())
+                seen.setdefault(leaf.path, (leaf, []))[1].append(str(getattr(form, KIND)))
+        for below, (leaf, kinds) in seen.items():
+            outer = ((f"{path}.{KIND}", tuple(kinds)),) if len(kinds) < len(forms) else ()
+            yield Leaf(below, leaf.knob, outer + leaf.conditions)
 
 
-def show(value: Any, joint: str = "-") -> str:
-    """A value as `Knob.parse` reads it."""
+def show(value: Any, joint: str | None = None) -> str:
+    """A value as `Knob.parse` reads it; several are joined by dashes if whole numbers, and by commas otherwise."""
     if isinstance(value, tuple | list):
-        return joint.join(show(item) for item in value)
+        joint = joint or ("-" if all(isinstance(item, int) for item in value) else ",")
+        return joint.join(show(item, joint) for item in value)
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) and value == float(f"{value:g}") else str(value)
@@ -330,8 +347,11 @@ def _in_words(kind: Any, limits: Mapping[str, Any]) -> str:
     if origin is tuple:
         sizes = limits.get("sizes") or ((len(get_args(kind)),) if get_args(kind)[-1] is not ... else ())
         count = " or ".join(map(str, sizes))
-        one = {int: "whole numbers", float: "numbers", bool: "true or false"}.get(get_args(kind)[0], "texts")
-        joint = "commas" if one == "numbers" else "dashes"
+        item = get_args(kind)[0]
+        one = {int: "whole numbers", float: "numbers", bool: "true or false", str: "texts"}.get(item, "values")
+        if hasattr(item, "TAKES"):
+            return f"{f'{count} ' if count else ''}values joined by commas, each {item.TAKES}"
+        joint = "dashes" if item in (int, bool) else "commas"
         return f"{f'{count} ' if count else ''}{one}{_range(limits)}, joined by {joint}"
     if isinstance(kind, type) and hasattr(kind, "TAKES"):
         return str(kind.TAKES)
@@ -358,7 +378,7 @@ def _parsed(kind: Any, text: str, takes: str) -> Any:
     origin = get_origin(kind)
     if origin is tuple:
         item = get_args(kind)[0]
-        joint = "," if "," in text or item in (float, str) else "-"
+        joint = "," if "," in text or item not in (int, bool) else "-"
         return tuple(_parsed(item, part.strip(), takes) for part in text.split(joint)) if text.strip() else ()
     if origin is Literal:
         by_text = {str(choice): choice for choice in get_args(kind)}

@@ -258,10 +258,11 @@ def bench_memory(
 
 
 def _recipe(name: str, changes: Mapping[str, str], batch_size: int | None) -> "Recipe":
-    from reslab.training.recipe_files import load_recipe, with_overrides
+    from reslab.training.recipe_files import load_recipe
+    from reslab.training.recipe_overrides import with_overrides
 
     given = {"data.batch_size": str(batch_size)} if batch_size is not None else {}
-    return with_overrides(load_recipe(name), {**changes, **given})
+    return with_overrides(load_recipe(name), {**changes, **given}, flags=True)
 
 
 def _listed(changes: Mapping[str, str]) -> list[str]:

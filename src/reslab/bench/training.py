@@ -36,7 +36,7 @@ from reslab.runs import Run
 from reslab.training.execution import choose_execution
 from reslab.training.loop import Trainer
 from reslab.training.plan import Asked, Plan
-from reslab.training.recipe import Recipe
+from reslab.training.recipe import DataRecipe, Muon, Recipe, Sgd, SmallImages
 
 __all__ = [
     "OURS",
@@ -181,7 +181,11 @@ def make_trainer(task: TrainingTask, folder: Path, stack: ExitStack) -> Trainer:
     """
     data = training_images(task)
     spec = _spec(task, data)
-    recipe = replace(task.recipe, data=replace(task.recipe.data, initial_scale=1.0))  # every step at the full size
+    full_size = replace(task.recipe.data, initial_scale=1.0, initial_share=DataRecipe().initial_share)
+    recipe = replace(task.recipe, data=full_size)
+    recipe = recipe.resolved(
+        recipe.schedule.made_for_images or len(data.split("train"))
+    )  # compiled if it would be there
     execution = choose_execution(recipe, spec, data.image_shape[:2])
     stack.enter_context(execution.in_force())
     trainer = Trainer(Plan(Asked(spec, data, recipe, seed=0), Run(folder), execution))
@@ -290,7 +294,10 @@ def _peer(kind: str, task: TrainingTask, folder: Path) -> Work:
     forward = torch.compile(model, dynamic=False) if kind == "compiled" else model
     sgd = task.recipe.optimizer
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=sgd.learning_rate, momentum=sgd.momentum, weight_decay=sgd.weight_decay
+        model.parameters(),
+        lr=sgd.learning_rate,
+        momentum=sgd.momentum if isinstance(sgd, Sgd | Muon) else 0.9,
+        weight_decay=sgd.weight_decay,
     )
 
     def step() -> None:
@@ -362,7 +369,8 @@ def _transform(kind: str, task: TrainingTask, spec: NetSpec, side: int) -> tuple
     if task.photos or spec.stem != "cifar":
         crop, words = transforms.RandomResizedCrop(side), f"RandomResizedCrop({side})"
     else:
-        pad = task.recipe.data.pad
+        images = task.recipe.data.images
+        pad = images.pad if isinstance(images, SmallImages) else SmallImages().pad
         crop, words = transforms.RandomCrop(side, padding=pad), f"RandomCrop({side}, padding={pad})"
     mean, std = _IMAGENET if spec.in_channels == 3 else _GREY
     steps = [crop, transforms.RandomHorizontalFlip(), transforms.ToTensor(), transforms.Normalize(mean, std)]

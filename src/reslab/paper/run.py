@@ -71,7 +71,7 @@ def run_experiment(
             raise ReslabError(f"--{word} must be between 1 and 1000, not {value}.")
     recipe_name = recipe or ("digits-quick" if data == "digits" else "cifar-paper")
     base = load_recipe(recipe_name)
-    iterations = base.schedule.iterations if iterations is None else iterations
+    iterations = base.iterations if iterations is None else iterations
     if iterations < _LEAST_ITERATIONS:
         raise ReslabError(
             f"--iterations must be at least {_LEAST_ITERATIONS}, not {iterations}: the errors at the end are means."
