@@ -63,8 +63,8 @@ class Arguments:
     )
     recipe: str | None = knob(
         None,
-        f"Recipe: {', '.join(RECIPES)}, or a TOML file. By default digits-quick for digits, cifar-paper for other small "
-        "images, and photos for photos, scaled to their number.",
+        f"Recipe: {', '.join(RECIPES)}, or a TOML file. By default digits-quick for digits, cifar-paper for "
+        "other small images, and photos for photos, scaled to their number.",
     )
     iterations: int | None = knob(None, "Length to which the recipe's whole schedule is rescaled.", least=1)
     epochs: float | None = knob(None, "Length likewise, counted in training images.", above=0)

@@ -169,6 +169,7 @@ def _plan(asked: Asked, run: Run, chosen: Execution | None, origin: Mapping[str,
         {
             **record,
             **origin,
+            "iterations": asked.recipe.iterations,
             "classes": list(asked.data.classes),
             "execution": execution.to_dict(),
             "environment": describe_environment(),
