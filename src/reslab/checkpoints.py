@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reslab.errors import CheckpointError
+from reslab.errors import CheckpointError, ReslabWarning
 from reslab.files.atomic import atomic_path
 from reslab.files.torch_file import DamagedFileError, UnsealedFileError, load_sealed, save_sealed
 
@@ -33,7 +33,7 @@ class DamagedCheckpointError(CheckpointError):
     """A checkpoint whose bytes are not those that were written."""
 
 
-class DamagedCheckpointWarning(UserWarning):
+class DamagedCheckpointWarning(ReslabWarning):
     """A checkpoint is damaged, and the one before it was used."""
 
 

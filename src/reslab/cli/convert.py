@@ -7,7 +7,7 @@ from typing import Literal
 
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import net_fields, net_flags
-from reslab.cli.output import JSON_HELP, print_json
+from reslab.cli.output import JsonArguments, print_json
 from reslab.fields import knob
 
 From = Literal["auto", "torchvision", "timm", "timm-preact", "timm-vgg", "akamaster", "kuangliu", "kellerjordan", "fb"]
@@ -22,7 +22,7 @@ network does not have are taken into the means of its batch norms. Every tensor 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(JsonArguments):
     file: Path = argument(
         help="Weights: .safetensors, or saved by torch (.pth, .th, .pt), or .caffemodel; or the folder of a run.",
         metavar="FILE|RUN",
@@ -33,7 +33,6 @@ class Arguments:
     out: Path | None = knob(
         None, "File to write (.safetensors, .pth, .pt); by default the file's name with -torchvision.safetensors."
     )
-    json: bool = knob(False, JSON_HELP)
     net: Mapping[str, str] = net_flags()
 
 
@@ -47,8 +46,7 @@ def run(asked: Arguments) -> int:
     if asked.json:
         print_json(report.to_dict())
     else:
-        print(f"{report.loaded}.\n{report.path}: {report.num_tensors} tensors with {report.to}'s names, ", end="")
-        print(f"for {report.model}.")
+        print(report)
     return 0
 
 

@@ -3,14 +3,22 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from reslab.fields import knob
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["JSON_HELP", "count", "output_console", "print_json", "print_table", "show_size", "told_errors"]
+__all__ = ["JSON_HELP", "JsonArguments", "output_console", "print_json", "print_table"]
 
 JSON_HELP = "Print JSON."
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonArguments:
+    json: bool = knob(False, JSON_HELP)
 
 
 def output_console() -> "Console":
@@ -43,19 +51,3 @@ def print_json(value: Any) -> None:
     """Prints a result for programs."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
     print()
-
-
-def show_size(num_bytes: int) -> str:
-    """In megabytes or kilobytes."""
-    return f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:,.1f} kB"
-
-
-def count(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: `1 class`, `2,000 classes`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def told_errors(record: dict[str, Any], num_classes: int) -> str:
-    """A record's error rates as words; five answers of five classes or fewer are never wrong, and not worth a word."""
-    top5 = f", top-5 error {record['top5_error']:.2f} %" if num_classes > 5 else ""
-    return f"top-1 error {record['top1_error']:.2f} %{top5}"

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from reslab.cli.command import Command, argument
-from reslab.cli.output import JSON_HELP, print_json, print_table
-from reslab.fields import knob
+from reslab.cli.output import JsonArguments, print_json, print_table
 from reslab.training.recipe_files import load_recipe
 from reslab.training.recipe_text import recipe_to_toml
 from reslab.training.recipes import RECIPES, SUMMARIES
@@ -18,9 +17,8 @@ A file may say less than all: base = "cifar-paper", and the fields that differ."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(JsonArguments):
     name: str | None = argument(None, "Name of a recipe, or a TOML file; without one all are listed.", metavar="NAME")
-    json: bool = knob(False, JSON_HELP)
 
 
 def run(asked: Arguments) -> int:

@@ -2,18 +2,16 @@
 
 import shlex
 import sys
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import net_fields, net_flags
 from reslab.cli.output import print_json
-from reslab.cli.recipe_flags import SYNONYMS, recipe_flags
+from reslab.cli.recipe_flags import recipe_flags
 from reslab.fields import knob
 from reslab.models.zoo import with_fields
 from reslab.training.recipe_overrides import with_overrides
@@ -113,47 +111,9 @@ def run(asked: Arguments) -> int:
     model = with_fields(asked.model, net_fields(asked.net)) if asked.model else None
     from reslab.training.start import train
 
-    with _said_warnings():
-        result = train(
-            model,
-            asked.data,
-            recipe=asked.recipe,
-            iterations=asked.iterations,
-            epochs=asked.epochs,
-            fields=changes,
-            seed=asked.seed,
-            run_dir=asked.run_dir,
-            weights=asked.weights,
-            resume=asked.resume,
-            finish=asked.finish,
-            stop_after=asked.stop_after,
-            test_curve=asked.test_curve,
-            data_dir=asked.data_dir,
-            progress=not asked.quiet,
-        )
-    return _report(result, asked)
-
-
-@contextmanager
-def _said_warnings() -> Iterator[None]:
-    """What recipes and checkpoints warn of is a sentence on stderr, without the line of code that warns."""
-    from reslab.checkpoints import DamagedCheckpointWarning
-    from reslab.training.expectations import RecipeWarning
-
-    ours = (RecipeWarning, DamagedCheckpointWarning)
-    with warnings.catch_warnings():
-        others = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *more: Any, **named: Any) -> None:
-            if issubclass(category, ours):
-                print(f"reslab: {message}", file=sys.stderr)
-            else:
-                others(message, category, *more, **named)
-
-        warnings.showwarning = show
-        for kind in ours:
-            warnings.simplefilter("always", kind)
-        yield
+    own = {*_SHORT, "model", "net", "fields", "quiet", "json"}
+    given = {name: value for name, value in vars(asked).items() if name not in own}
+    return _report(train(model, fields=changes, progress=not asked.quiet, **given), asked)
 
 
 def _report(result: "TrainResult", asked: Arguments) -> int:
@@ -183,4 +143,4 @@ def _report(result: "TrainResult", asked: Arguments) -> int:
     return 0
 
 
-COMMANDS = {"": Command(Arguments, "train a network, or resume a run", _DESCRIPTION, run, SYNONYMS)}
+COMMANDS = {"": Command(Arguments, "train a network, or resume a run", _DESCRIPTION, run)}

@@ -17,6 +17,7 @@ from reslab.deploy.gate import Comparison, check, compare
 from reslab.deploy.quantizers import QuantizationError
 from reslab.deploy.runtime import Engine, load_deployed
 from reslab.deploy.writing import writing
+from reslab.texts import show_size
 from reslab.trained import Trained
 
 __all__ = ["DEFAULT_IMAGES", "DEFAULT_MAX_DROP", "INT8_SUFFIXES", "Gate", "QuantizationReport", "quantize"]
@@ -55,6 +56,16 @@ class QuantizationReport:
     comparison: Comparison
     forced: bool
     versions: dict[str, str]
+
+    def __str__(self) -> str:
+        found = self.comparison
+        seen = ", which the network was trained on" if found.split == "train" else ""
+        return (
+            f"{self.path}: {show_size(self.num_bytes)}, float32 {show_size(self.float32_bytes)}\n"
+            f"top-1 error {found.int8_error:.2f} %, float32 {found.float32_error:.2f} %, on {found.num_images:,} "
+            f"{found.split} images of {self.data}{seen}; they agree on {found.agreement:.2f} %\n"
+            f"{found.speed_ratio:.2f} times as fast in {found.engine}, batches of {found.batch_size}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""

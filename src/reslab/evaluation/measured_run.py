@@ -41,6 +41,12 @@ class MeasuredRun:
     val_error_after: float | None
     out: Path
 
+    def __str__(self) -> str:
+        text = f"{self.data} has no val images to compare on"
+        if self.val_error_before is not None:
+            text = f"val error {self.val_error_before:.2f} % before, {self.val_error_after:.2f} % after"
+        return f"{text}\nbatch norm: {self.note}\n{self.out}"
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         values = asdict(self)

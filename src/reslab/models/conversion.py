@@ -34,6 +34,9 @@ class ConversionReport:
     path: Path
     num_tensors: int
 
+    def __str__(self) -> str:
+        return f"{self.loaded}.\n{self.path}: {self.num_tensors} tensors with {self.to}'s names, for {self.model}."
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         return {

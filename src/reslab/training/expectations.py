@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reslab.errors import RecipeError
+from reslab.errors import RecipeError, ReslabWarning
 from reslab.models.spec import NetSpec
 from reslab.models.zoo import spell, split_spelling, with_fields
 from reslab.training.recipe import Photos, Recipe
@@ -13,7 +13,7 @@ _FEWER = 20
 """From so many times fewer images than a schedule is made for, it is another schedule."""
 
 
-class RecipeWarning(UserWarning):
+class RecipeWarning(ReslabWarning):
     """A recipe meets data or a network that it is not made for."""
 
 
