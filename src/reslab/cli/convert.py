@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import net_fields, net_flags
 from reslab.cli.output import JsonArguments, print_json
 from reslab.fields import knob
+from reslab.models.layouts import LAYOUTS, WRITABLE_LAYOUTS
 
-From = Literal["auto", "torchvision", "timm", "timm-preact", "timm-vgg", "akamaster", "kuangliu", "kellerjordan", "fb"]
-To = Literal["torchvision", "timm", "timm-preact", "timm-vgg", "akamaster", "kuangliu"]
 _DESCRIPTION = """\
   reslab convert resnet20-12fca82f.th --model resnet20[shortcut_padding=split]
   reslab convert checkpoint.pth --model resnet50 --to timm --out resnet50-timm.safetensors
@@ -28,8 +26,8 @@ class Arguments(JsonArguments):
         metavar="FILE|RUN",
     )
     model: str | None = knob(None, "Name or spelling of the network that they are for; a run knows it.")
-    layout: From = knob("auto", "Library whose names the file has.")
-    to: To = knob("torchvision", "Library whose names to write.")
+    layout: str = knob("auto", "Library whose names the file has.", choices=("auto", *LAYOUTS))
+    to: str = knob("torchvision", "Library whose names to write.", choices=WRITABLE_LAYOUTS)
     out: Path | None = knob(
         None, "File to write (.safetensors, .pth, .pt); by default the file's name with -torchvision.safetensors."
     )
