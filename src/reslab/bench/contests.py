@@ -90,7 +90,8 @@ def bench_training(
         ReslabError: a bad argument, or a contender that fails.
     """
     from reslab.bench.records import make_record
-    from reslab.bench.training import TrainingTask, check_task, compare_training
+    from reslab.bench.training import compare_training
+    from reslab.bench.training_task import TrainingTask, check_task
     from reslab.bench.turns import Turns
 
     changes = {**({"hardware.compile": "off"} if profiled_steps else {}), **(fields or {})}
@@ -254,7 +255,7 @@ def bench_memory(
     """
     from reslab.bench.memory import compare_memory
     from reslab.bench.records import make_record
-    from reslab.bench.training import TrainingTask
+    from reslab.bench.training_task import TrainingTask
     from reslab.bench.turns import Turns
 
     chosen = _recipe(recipe, fields or {}, batch_size)

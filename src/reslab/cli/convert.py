@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import net_fields, net_flags
-from reslab.cli.output import JsonArguments, print_json
+from reslab.cli.output import JsonArguments, print_report
 from reslab.fields import knob
 from reslab.models.layouts import LAYOUTS, WRITABLE_LAYOUTS
 
@@ -41,11 +41,7 @@ def run(asked: Arguments) -> int:
     report = convert_weights(
         asked.file, asked.model, net_fields(asked.net), layout=asked.layout, to=asked.to, out=asked.out
     )
-    if asked.json:
-        print_json(report.to_dict())
-    else:
-        print(report)
-    return 0
+    return print_report(report, asked.json)
 
 
 COMMANDS = {"": Command(Arguments, "rewrite weights with another library's names", _DESCRIPTION, run)}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from reslab.cli.command import Command, argument
-from reslab.cli.output import JsonArguments, print_json, print_table
+from reslab.cli.output import JsonArguments, print_json, print_report, print_table
 from reslab.errors import DataError
 from reslab.fields import knob
 
@@ -95,13 +95,7 @@ def stats(asked: StatsArguments) -> int:
     from reslab.data.statistics import measure_data
 
     found = measure_data(asked.data, size=asked.size, resize=asked.resize, out=asked.out, data_dir=asked.data_dir)
-    if asked.json:
-        print_json(found.to_dict())
-        return 0
-    print(found)
-    if asked.out:
-        print(asked.out)
-    return 0
+    return print_report(found, asked.json, and_then=asked.out)
 
 
 def pack(asked: PackArguments) -> int:
@@ -109,11 +103,7 @@ def pack(asked: PackArguments) -> int:
     from reslab.data.packing import pack_folder
 
     report = pack_folder(asked.data, asked.out, shard_size=asked.shard_size, progress=True)
-    if asked.json:
-        print_json(report.to_dict())
-    else:
-        print(f"{report}\n{asked.out}")
-    return 0
+    return print_report(report, asked.json, and_then=asked.out)
 
 
 COMMANDS = {

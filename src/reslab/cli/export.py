@@ -8,7 +8,7 @@ from typing import Literal
 
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import NET_HELP, NetworkArguments
-from reslab.cli.output import JSON_HELP, print_json
+from reslab.cli.output import JSON_HELP, print_report
 from reslab.fields import knob
 
 _INTRO = """Write a network as a file that runs without this package, for batches of any size.
@@ -51,13 +51,9 @@ def run(kind: str, asked: Arguments) -> int:
         print(network.about.note, file=sys.stderr)
     opset = asked.opset if isinstance(asked, OnnxArguments) else None
     report = network.export(asked.out, format=kind, input=asked.input, opset=opset, progress=True)
-    if asked.json:
-        reference = network.reference
-        weights = str(reference.folder or reference.weights or "fresh")
-        print_json({"model": network.about.model, "weights": weights, **report.to_dict()})
-        return 0
-    print(report)
-    return 0
+    reference = network.reference
+    weights = str(reference.folder or reference.weights or "fresh")
+    return print_report(report, asked.json, model=network.about.model, weights=weights)
 
 
 INTRO = _INTRO

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reslab.fields import knob
@@ -11,7 +12,7 @@ from reslab.fields import knob
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["JSON_HELP", "JsonArguments", "output_console", "print_json", "print_table"]
+__all__ = ["JSON_HELP", "JsonArguments", "output_console", "print_json", "print_report", "print_table"]
 
 JSON_HELP = "Print JSON."
 
@@ -51,3 +52,22 @@ def print_json(value: Any) -> None:
     """Prints a result for programs."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
     print()
+
+
+def print_report(report: Any, as_json: bool, *, and_then: Path | None = None, **first: Any) -> int:
+    """Prints what was done, in its own words or for programs.
+
+    Args:
+        report: that has `to_dict()`.
+        as_json: for programs.
+        and_then: file or folder to name behind its words, where there is one.
+        **first: what JSON says before the report.
+
+    Returns:
+        Exit code 0.
+    """
+    if as_json:
+        print_json({**first, **report.to_dict()})
+    else:
+        print(report, *[and_then] * (and_then is not None), sep="\n")
+    return 0

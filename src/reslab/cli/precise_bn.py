@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reslab.cli.command import Command, argument
-from reslab.cli.output import JsonArguments, print_json
+from reslab.cli.output import JsonArguments, print_report
 from reslab.fields import knob
 
 _DESCRIPTION = """\
@@ -36,11 +36,7 @@ def run(asked: Arguments) -> int:
 
     given = {name: value for name, value in vars(asked).items() if name not in ("run", "images", "json")}
     report = measure_run(asked.run, num_images=asked.images, **given, progress=True)
-    if asked.json:
-        print_json(report.to_dict())
-        return 0
-    print(report)
-    return 0
+    return print_report(report, asked.json)
 
 
 COMMANDS = {

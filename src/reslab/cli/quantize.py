@@ -7,7 +7,7 @@ from typing import Literal
 
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import NET_HELP, NetworkArguments
-from reslab.cli.output import JSON_HELP, print_json
+from reslab.cli.output import JSON_HELP, print_report
 from reslab.fields import knob
 
 _DESCRIPTION = """\
@@ -56,11 +56,7 @@ def run(asked: Arguments) -> int:
             "WARNING: this int8 network is worse than allowed, or no faster; it was written since --force was given.",
             file=sys.stderr,
         )
-    if asked.json:
-        print_json({"model": network.about.model, **report.to_dict()})
-        return 0
-    print(report)
-    return 0
+    return print_report(report, asked.json, model=network.about.model)
 
 
 COMMANDS = {

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from reslab.console import progress_bar
+from reslab.console import counting
 from reslab.data.dataset import Role
 from reslab.data.loading import load_data
 from reslab.data.photos import Paths, PhotoData, PhotoSplit
@@ -67,9 +67,8 @@ def pack_folder(folder: str | Path, out: Path, *, shard_size: str = "256MiB", pr
     if out.resolve().is_relative_to(Path(folder).resolve()):
         raise DataError(f"{out} lies in {folder} itself, and would be read with it; choose another folder.")
     shard_bytes, data = parse_size(shard_size), load_data(folder, kind="photos")
-    with progress_bar(enabled=progress) as bar:
-        task = bar.add_task("Packing", total=sum(len(split) for split in data.splits.values()))
-        return pack_shards(data, out, shard_bytes=shard_bytes, advance=lambda done: bar.advance(task, done))
+    with counting("Packing", sum(len(split) for split in data.splits.values()), enabled=progress) as advance:
+        return pack_shards(data, out, shard_bytes=shard_bytes, advance=advance)
 
 
 def pack_shards(

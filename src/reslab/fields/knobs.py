@@ -14,9 +14,9 @@ KIND = "kind"
 """Key by which a table says which of several forms it has."""
 
 
-def knob(
+def knob(  # each argument is a property of the field
     default: Any = MISSING,
-    help: str = "",  # of keyword-only arguments there are many, each a property of the field
+    help: str = "",
     *,
     least: float | None = None,
     most: float | None = None,

@@ -8,7 +8,7 @@ from torch import nn
 
 from reslab.analysis.plots import plot_curves
 from reslab.checkpoints import BEST_NAME, DamagedCheckpointError, check_asked, load_checkpoint
-from reslab.console import progress_bar
+from reslab.console import counting
 from reslab.data.dataset import Role, Samples
 from reslab.data.normalization import Normalization
 from reslab.environment import resident_bytes
@@ -121,9 +121,7 @@ def _errors(plan: Plan, model: nn.Module, normalization: Normalization, progress
     roles += ["test"] if plan.asked.test_curve and "test" in data.splits else []
     splits: dict[str, Samples] = {"train_clean": seen, **{role: data.split(role) for role in roles}}
     errors: dict[str, float] = {}
-    with progress_bar(enabled=progress) as bar:
-        task = bar.add_task("Evaluating", total=sum(map(len, splits.values())))
-        advance = lambda done: bar.advance(task, done)  # noqa: E731
+    with counting("Evaluating", sum(map(len, splits.values())), enabled=progress) as advance:
         for name, split in splits.items():
             found = evaluate_within(recipe, model, split, normalization, advance)
             errors["train_error_clean" if name == "train_clean" else f"{name}_error"] = found.top1_error

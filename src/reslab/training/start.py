@@ -46,7 +46,7 @@ def train(
     test_curve: bool = False,
     data_dir: Path | None = None,
     progress: bool = False,
-) -> TrainResult:  # a run has as many settings
+) -> TrainResult:  # a run has as many settings, and each has its line of documentation
     """Trains a network and leaves a run folder with its record, metrics, checkpoints, weights and curves.
 
     The same arguments give bitwise the same weights on the same machine and versions, however often the run is
