@@ -157,8 +157,8 @@ class Run:
         described = {"schema_version": _SCHEMA, **result, "asked": self.asked, "rows": rows}
         write_record(self.folder / "result.json", described)
 
-    def result(self) -> dict[str, Any]:
-        """What result.json says.
+    def figures(self) -> dict[str, Any]:
+        """The last figures, as result.json has them.
 
         Raises:
             CheckpointError: the run is not finished, or the file is damaged.
@@ -272,7 +272,7 @@ def describe_run(run: Run) -> dict[str, Any]:
     for row in rows:
         last |= row
     if run.finished:
-        last |= run.result()
+        last |= run.figures()
     try:
         return {
             "run": str(run.folder),

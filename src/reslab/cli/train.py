@@ -1,6 +1,5 @@
 """`reslab train`."""
 
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from reslab.training.recipe_overrides import with_overrides
 from reslab.training.recipes import RECIPES
 
 if TYPE_CHECKING:
-    from reslab.training.loop import TrainResult
+    from reslab.training.result import TrainResult
 
 _DESCRIPTION = """\
   reslab train resnet20 --data digits
@@ -41,13 +40,6 @@ _SHORT = {
     "device": "hardware.device",
 }
 """Fields of the recipe that have a short flag too."""
-_FAR = 5.0  # points of error
-_ERRORS = {
-    "train_error": "training error",
-    "train_error_clean": "not augmented, in eval mode",
-    "val_error": "val error",
-    "test_error": "test error",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,29 +109,19 @@ def run(asked: Arguments) -> int:
 
 
 def _report(result: "TrainResult", asked: Arguments) -> int:
-    folder, found = result.run.folder, result.result
+    folder, found = result.run.folder, result.figures
+    if result.advice:
+        print(result.advice, file=sys.stderr)
     if found is None:
-        command = f"reslab train --resume --run-dir {shlex.quote(str(folder))}"
-        print(
-            f"Stopped by {result.stopped_by} at iteration {result.iteration}, and saved; go on with: {command}",
-            file=sys.stderr,
-        )
         if asked.json:
             print_json({"run": str(folder), "stopped_by": result.stopped_by, "iteration": result.iteration})
         # As a shell counts it for a process that a signal ended; a stop that was asked for is a success.
         stopped_by = result.stopped_by or ""
         return 128 + Signals[stopped_by] if stopped_by in Signals.__members__ else 0
-    if found["train_error_clean"] > found["train_error"] + _FAR:
-        print(
-            "In eval mode the training error is far higher than in training: the moving averages of batch norm lag "
-            f"behind. `reslab precise-bn {shlex.quote(str(folder))} --in-place` measures them.",
-            file=sys.stderr,
-        )
     if asked.json:
         print_json({"run": str(folder), **found})
     elif not asked.quiet:
-        errors = [f"{words} {found[name]:.2f} %" for name, words in _ERRORS.items() if found.get(name) is not None]
-        print(f"{', '.join(errors)}\n{folder}")
+        print(result)
     return 0
 
 

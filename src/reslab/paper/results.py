@@ -71,11 +71,11 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def _row(network: str, run: Run) -> dict[str, Any]:
-    result, record = run.result(), run.record
+    record = run.record
     recipe = recipe_from_dict(record["recipe"])
     return {
         "network": network,
-        **result,
+        **run.figures(),
         **{name: record["execution"][name] for name in ("device", "threads", "compiled", "channels_last")},
         "num_last_images": max(1, round(recipe.iterations * LAST_SHARE)) * recipe.data.batch_size,
     }

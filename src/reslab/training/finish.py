@@ -58,7 +58,7 @@ def finish_run(
     run, recipe, data, iteration = plan.run, plan.recipe, plan.data, state.iteration
     if recipe.monitoring.weights == "best-on-val":
         state.load_weights(_best_state(plan, state))
-    model = state.result
+    model = state.eval_model
     if num_images := recipe.monitoring.precise_bn_images:
         part = recipe.data.batch_size // recipe.optimizer.accumulate  # over which training took its statistics
         wanted = Measurement(num_images=num_images, batch_size=part, seed=plan.asked.seed, iteration=iteration)
@@ -74,7 +74,7 @@ def finish_run(
         {**describe_weights(plan, normalization), "iterations": iteration, "errors": errors},
         write_normalization=normalization.save if normalization.per_pixel else None,
     )
-    result = {
+    figures = {
         "model": spell(model.spec),
         "data": data.name,
         "recipe": recipe.name,
@@ -88,8 +88,8 @@ def finish_run(
         "peak_memory_bytes": resident_bytes(peak=True) or None,
     }
     held.check()
-    run.finish(result, rows.mark)
-    return result
+    run.finish(figures, rows.mark)
+    return figures
 
 
 def _best_state(plan: Plan, state: TrainingState) -> dict[str, Any]:

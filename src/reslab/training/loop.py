@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,7 @@ from reslab.data.dataset import Role
 from reslab.errors import CheckpointError, DataError, DivergenceError
 from reslab.files.rows import RowLog
 from reslab.models.weights import NORMALIZATION_NAME
-from reslab.runs import HeldRun, Run
+from reslab.runs import HeldRun
 from reslab.training.finish import describe_weights, evaluate_within, finish_run
 from reslab.training.initial import initial_state
 from reslab.training.inputs import make_batches, measured_normalization
@@ -29,30 +28,14 @@ from reslab.training.objective import count_wrong, make_loss, make_mixing
 from reslab.training.plan import Plan
 from reslab.training.progress import TrainingProgress
 from reslab.training.resizing import initial_iterations, resized, work_until
+from reslab.training.result import TrainResult
 from reslab.training.schedule import learning_rate
 from reslab.training.state import Meter, step_seed
 from reslab.training.stopping import StopRequests
 
-__all__ = ["TrainResult", "Trainer"]
+__all__ = ["Trainer"]
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """How a call of `train` ended.
-
-    Args:
-        run: the run's folder.
-        iteration: that was reached.
-        stopped_by: why it stopped before the end (SIGINT, SIGTERM, an iteration or a time); None if it is finished.
-        result: what result.json says; None if it is not finished.
-    """
-
-    run: Run
-    iteration: int
-    stopped_by: str | None
-    result: dict[str, Any] | None
 
 
 class Trainer:
@@ -171,9 +154,9 @@ class Trainer:
                 raise self._explained(error) from None
             finally:
                 self.batches.close()
-            result = finish_run(self.plan, held, state, self.normalization, self.rows)
+            figures = finish_run(self.plan, held, state, self.normalization, self.rows)
             self.held.check()
-        return TrainResult(self.run, total, None, result)
+        return TrainResult(self.run, total, None, figures)
 
     def finish_early(self, held: HeldRun) -> TrainResult:
         """Ends a stopped run where it is: its last checkpoint, or the one that is best on val, becomes its weights.
@@ -193,10 +176,10 @@ class Trainer:
                 for note in notes:
                     self._warn(note, progress)
                 progress.say(f"Finishing {self.run.folder} at iteration {self.state.iteration}.")
-            result = finish_run(self.plan, held, self.state, self.normalization, self.rows, progress=self.progress)
+            figures = finish_run(self.plan, held, self.state, self.normalization, self.rows, progress=self.progress)
         finally:
             self.batches.close()
-        return TrainResult(self.run, self.state.iteration, None, result)
+        return TrainResult(self.run, self.state.iteration, None, figures)
 
     def iterate(self) -> None:
         """One update of the weights."""
@@ -293,7 +276,7 @@ class Trainer:
         return errors
 
     def _error(self, role: Role) -> float:
-        return evaluate_within(self.recipe, self.state.result, self.data.split(role), self.normalization).top1_error
+        return evaluate_within(self.recipe, self.state.eval_model, self.data.split(role), self.normalization).top1_error
 
     def _save(self) -> None:
         self.held.check()

@@ -19,10 +19,11 @@ from reslab.training.asked_recipe import AskedRecipe
 from reslab.training.execution import Execution, choose_execution
 from reslab.training.expectations import RecipeWarning
 from reslab.training.inputs import load_inputs
-from reslab.training.loop import Trainer, TrainResult
+from reslab.training.loop import Trainer
 from reslab.training.plan import Asked, Plan
 from reslab.training.recipe import Photos, Plateau, Recipe
 from reslab.training.recipe_files import recipe_from_dict
+from reslab.training.result import TrainResult
 from reslab.training.schedule import describe_schedule
 from reslab.training.stopping import StopAfter, Stopped, StopRequests
 
@@ -102,7 +103,7 @@ def train(
     with run.lock() as held, stop:
         plan = _plan(asked, run, chosen, {"data_spec": data_spec, "recipe_asked": written.to_dict()})
         if run.finished:
-            return TrainResult(run, asked.recipe.iterations, None, run.result())
+            return TrainResult(run, asked.recipe.iterations, None, run.figures())
         try:
             with torch.random.fork_rng(devices=[]), plan.execution.in_force():
                 trainer = Trainer(plan, progress=progress, asked_to_stop=stop.check)
