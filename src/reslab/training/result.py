@@ -43,7 +43,9 @@ class TrainResult:
         """What to do about figures that look wrong; None where nothing is to be done."""
         if self.stopped_by:
             command = f"reslab train --resume --run-dir {shlex.quote(str(self.run.folder))}"
-            return f"Stopped by {self.stopped_by} at iteration {self.iteration}, and saved; go on with: {command}"
+            at = f"iteration {self.iteration}"
+            by = "" if self.stopped_by == at else f"by {self.stopped_by} "
+            return f"Stopped {by}at {at}, and saved; go on with: {command}"
         if self.figures and self.figures["train_error_clean"] > self.figures["train_error"] + _FAR:
             return (
                 "In eval mode the training error is far higher than in training: the moving averages of batch norm "
