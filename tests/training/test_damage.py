@@ -20,16 +20,26 @@ from reslab.files.rows import RowLog
 from reslab.models.weights import read_card, read_state_dict
 from reslab.runs import Run, asked_digest
 from reslab.trained import load_trained
-from reslab.training.recipe import DataRecipe, HardwareRecipe, MonitoringRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
+from reslab.training.recipe import (
+    DataRecipe,
+    HardwareRecipe,
+    MonitoringRecipe,
+    NoWarmUp,
+    Recipe,
+    Sgd,
+    SmallImages,
+    Steps,
+    iterations,
+)
 
 MODEL = "resnet8[widths=4-8-16]"
 RECIPE = Recipe(
     name="short",
-    optimizer=OptimizerRecipe(learning_rate=0.05),
-    schedule=ScheduleRecipe(iterations=8, milestones=(6,), warmup_from_depth=0),
-    data=DataRecipe(batch_size=12, pad=1),
+    optimizer=Sgd(learning_rate=0.05),
+    schedule=Steps(length=iterations(8), milestones=(iterations(6),), deep_warmup=NoWarmUp()),
+    data=DataRecipe(batch_size=12, images=SmallImages(pad=1)),
     hardware=HardwareRecipe(device="cpu", threads=1),
-    monitoring=MonitoringRecipe(log_every=1, eval_every=3, checkpoint_every=3),
+    monitoring=MonitoringRecipe(log_every=iterations(1), eval_every=iterations(3), checkpoint_every=iterations(3)),
 )
 TIMINGS = ("train_seconds", "images_per_second", "peak_memory_bytes")
 VERIFIED = ("run.json", "result.json", "card.json", "metrics.jsonl", "weights.safetensors", "normalization.safetensors")
@@ -237,7 +247,7 @@ def test_weights_beside_a_card_are_verified_whoever_reads_them(finished):
     [
         {"seed": 7},
         {"model": "resnet8[widths=4-8-16,dropout=0.1]"},
-        {"recipe": replace(RECIPE, optimizer=OptimizerRecipe(learning_rate=0.06))},
+        {"recipe": replace(RECIPE, optimizer=Sgd(learning_rate=0.06))},
         {"weights": "other.safetensors"},
     ],
 )

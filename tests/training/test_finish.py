@@ -21,17 +21,31 @@ from reslab.models import create_model
 from reslab.models.weights import read_card
 from reslab.runs import Run
 from reslab.trained import load_trained
-from reslab.training.recipe import DataRecipe, HardwareRecipe, MonitoringRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
+from reslab.training.recipe import (
+    DataRecipe,
+    HardwareRecipe,
+    MonitoringRecipe,
+    NoWarmUp,
+    Recipe,
+    Sgd,
+    SmallImages,
+    Steps,
+    iterations,
+)
 
 MODEL = "resnet8[widths=4-8-16,stochastic_depth=0.5,dropout=0.3]"
 RECIPE = Recipe(
     name="short",
-    optimizer=OptimizerRecipe(learning_rate=0.05),
-    schedule=ScheduleRecipe(iterations=6, milestones=(4,), warmup_from_depth=0),
-    data=DataRecipe(batch_size=12, pad=1),
+    optimizer=Sgd(learning_rate=0.05),
+    schedule=Steps(length=iterations(6), milestones=(iterations(4),), deep_warmup=NoWarmUp()),
+    data=DataRecipe(batch_size=12, images=SmallImages(pad=1)),
     hardware=HardwareRecipe(device="cpu", threads=1),
     monitoring=MonitoringRecipe(
-        log_every=2, eval_every=3, checkpoint_every=4, precise_bn_images=40, weights="best-on-val"
+        log_every=iterations(2),
+        eval_every=iterations(3),
+        checkpoint_every=iterations(4),
+        precise_bn_images=40,
+        weights="best-on-val",
     ),
 )
 SET = ("weights.safetensors", "card.json", "normalization.safetensors")

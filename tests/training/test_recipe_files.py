@@ -5,10 +5,9 @@ import pytest
 from PIL import Image
 
 from reslab import train
+from reslab.data import load_data
 from reslab.data.imagenet import imagenet_names
-from reslab.data.photos import load_photos
-from reslab.data.preprocessing import Preprocessing
-from reslab.data.shards import pack_shards
+from reslab.data.packing import pack_shards
 from reslab.errors import RecipeError
 from reslab.models import parse_model
 from reslab.training.asked_recipe import AskedRecipe
@@ -281,9 +280,8 @@ def test_data_have_one_default_recipe_by_name_folder_or_loaded(tmp_path, digits,
     assert default_recipe(small) == "cifar-paper"
     assert default_recipe(photos) == default_recipe(str(photos)) == default_recipe("https://server/shards") == "photos"
     assert default_recipe(tmp_path / "absent") == "cifar-paper"
-    view = Preprocessing(height=8, width=8, channels=3, resize=8)
-    assert default_recipe(load_photos(photos, view)) == "photos"
+    assert default_recipe(load_data(photos, kind="photos")) == "photos"
     imagenet = folder_of_images(tmp_path / "big" / "train", imagenet_names(), 80).parent
-    assert default_recipe(imagenet) == default_recipe(load_photos(imagenet, view)) == "imagenet-90"
-    pack_shards(load_photos(imagenet, view), tmp_path / "shards")
+    assert default_recipe(imagenet) == default_recipe(load_data(imagenet, kind="photos")) == "imagenet-90"
+    pack_shards(load_data(imagenet, kind="photos"), tmp_path / "shards")
     assert default_recipe(tmp_path / "shards") == "imagenet-90"
