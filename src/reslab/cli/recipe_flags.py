@@ -6,10 +6,12 @@ from typing import Any
 from reslab.cli.command import flags_of
 from reslab.fields import Leaf, leaves
 from reslab.training.recipe import Recipe
+from reslab.training.recipe_0_1 import OLD_NAMES
 
 __all__ = ["SYNONYMS", "recipe_flags"]
 
 SYNONYMS = {
+    **{old.replace("_", "-"): new.replace("_", "-") for old, new in OLD_NAMES.items()},
     "lr": "optimizer.learning-rate",
     "learning-rate": "optimizer.learning-rate",
     "wd": "optimizer.weight-decay",
@@ -20,7 +22,7 @@ SYNONYMS = {
     "arch": "model",
     "dataset": "data",
 }
-"""What other programs call some of them."""
+"""What other programs, and version 0.1, call some of them."""
 
 
 def _leaves() -> Iterator[Leaf]:
