@@ -12,7 +12,7 @@ from typing import Any, NoReturn, get_args, get_origin
 
 from reslab.cli.help import gathered, metavar, negative_of, shown
 from reslab.errors import ReslabError, suggestion
-from reslab.fields import Knob, knobs
+from reslab.fields import KIND, Knob, knobs
 
 __all__ = ["UsageError", "make_parser", "parse"]
 
@@ -90,7 +90,8 @@ def _add(parser: argparse.ArgumentParser, item: Knob, path: str, *, optional: bo
             parser.add_argument(negative, dest=path, action="store_const", const="false", default=None)
         return
     many = get_origin(item.type) is tuple and item.extra.get("several")
-    parser.add_argument(flag, dest=path, nargs="+" if many else None, default=None, metavar=metavar(item))
+    short = [flag.removesuffix(f".{KIND}")] if path.endswith(f".{KIND}") else []  # --optimizer muon
+    parser.add_argument(flag, *short, dest=path, nargs="+" if many else None, default=None, metavar=metavar(item))
 
 
 def _read(item: Knob, text: str | list[str]) -> Any:
