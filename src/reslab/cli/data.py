@@ -155,11 +155,12 @@ def pack(asked: PackArguments) -> int:
 
     if asked.out.resolve().is_relative_to(Path(asked.data).resolve()):
         raise DataError(f"{asked.out} lies in {asked.data} itself, and would be read with it; choose another folder.")
+    shard_bytes = parse_size(asked.shard_size)  # refused before a folder is listed
     data = load_data(asked.data, kind="photos")
     with progress_bar() as bar:
         task = bar.add_task("Packing", total=sum(len(split) for split in data.splits.values()))
         advance = lambda done: bar.advance(task, done)  # noqa: E731
-        report = pack_shards(data, asked.out, shard_bytes=parse_size(asked.shard_size), advance=advance)
+        report = pack_shards(data, asked.out, shard_bytes=shard_bytes, advance=advance)
     if asked.json:
         print_json({"shards": list(report.shards), "num_images": report.num_images, "num_bytes": report.num_bytes})
         return 0
