@@ -14,7 +14,7 @@ import torch
 
 from reslab import train
 from reslab.data import load_data
-from reslab.errors import CheckpointError, WeightsError
+from reslab.errors import CheckpointError
 from reslab.evaluation import Measurement, measure_batch_norm
 from reslab.evaluation.precise_bn import save_measured
 from reslab.models import create_model
@@ -110,10 +110,8 @@ def test_a_run_killed_at_any_step_of_its_end_is_finished_bitwise(tiny_data, tmp_
                 train(MODEL, tiny_data(), recipe=RECIPE, run_dir=folder, resume=True)
             except Killed:
                 killed = True
-        try:
-            assert load_trained(folder).sha256 == read_card(whole.folder)["sha256"]
-        except WeightsError as error:
-            assert "the run is not finished" in str(error)  # noqa: PT017 - whichever comes first
+        found = load_trained(folder).about  # its weights; or what its checkpoint has learned, and it says so
+        assert found.sha256 == read_card(whole.folder)["sha256"] or "is not finished: its state after" in found.note
         done = train(MODEL, tiny_data(), recipe=RECIPE, run_dir=folder, resume=True).run
         assert files(folder) == files(whole.folder)
         assert figures(done) == figures(whole)

@@ -113,7 +113,7 @@ def test_the_mean_of_every_pixel_is_that_of_the_central_crops_and_is_measured_on
 def test_what_does_not_fit_together_gets_a_sentence(some_photos, digits, tmp_path):
     with pytest.raises(RecipeError, match="the recipe is for photos, and digits has small images"):
         train(SMALL, digits, recipe="imagenet-90", run_dir=tmp_path / "run")
-    with pytest.raises(RecipeError, match="the recipe is for photos, and cifar10 has small images"):
+    with pytest.raises(DataError, match="cifar10 has small images and no photos"):
         train(SMALL, "cifar10", recipe="imagenet-90", run_dir=tmp_path / "run")
     loaded = load_data(some_photos, kind="photos", view=Preprocessing(height=32, width=32, channels=3, resize=36))
     with pytest.raises(RecipeError, match="photos need a recipe with"):

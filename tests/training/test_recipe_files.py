@@ -8,7 +8,7 @@ from reslab import train
 from reslab.data import load_data
 from reslab.data.imagenet import imagenet_names
 from reslab.data.packing import pack_shards
-from reslab.errors import RecipeError
+from reslab.errors import DataError, RecipeError
 from reslab.models import parse_model
 from reslab.training.asked_recipe import AskedRecipe
 from reslab.training.expectations import RecipeWarning, lacking_fields, unlike_images
@@ -279,9 +279,10 @@ def test_data_have_one_default_recipe_by_name_folder_or_loaded(tmp_path, digits,
     photos = folder_of_images(tmp_path / "photos", ("cat", "dog"), 300)
     assert default_recipe(small) == "cifar-paper"
     assert default_recipe(photos) == default_recipe(str(photos)) == default_recipe("https://server/shards") == "photos"
-    assert default_recipe(tmp_path / "absent") == "cifar-paper"
+    with pytest.raises(DataError, match="no data at"):
+        default_recipe(tmp_path / "absent")
     assert default_recipe(load_data(photos, kind="photos")) == "photos"
-    imagenet = folder_of_images(tmp_path / "big" / "train", imagenet_names(), 80).parent
+    imagenet = folder_of_images(tmp_path / "big" / "train", imagenet_names(), 130).parent
     assert default_recipe(imagenet) == default_recipe(load_data(imagenet, kind="photos")) == "imagenet-90"
     pack_shards(load_data(imagenet, kind="photos"), tmp_path / "shards")
     assert default_recipe(tmp_path / "shards") == "imagenet-90"
