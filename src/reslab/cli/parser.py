@@ -10,7 +10,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
 
-from reslab.cli.help import gathered, metavar, negative_of, shown
+from reslab.cli.help import flag_of, gathered, metavar, negative_of, shown
 from reslab.errors import ReslabError, suggestion
 from reslab.fields import KIND, Knob, knobs
 
@@ -34,7 +34,7 @@ def parse(form: type, name: str, arguments: Sequence[str], synonyms: Mapping[str
         UsageError: they cannot be read.
     """
     parser = make_parser(form, name)
-    given, unknown = parser.parse_known_args([_normal(word) for word in arguments])
+    given, unknown = parser.parse_known_intermixed_args([_normal(word) for word in arguments])
     if unknown:
         _refuse(unknown[0], parser, name, synonyms)
     values: dict[str, Any] = {}
@@ -49,7 +49,8 @@ def parse(form: type, name: str, arguments: Sequence[str], synonyms: Mapping[str
         return form(**values)
     except TypeError:
         missing = next(item for item in knobs(form) if item.default is MISSING and item.name not in values)
-        raise UsageError(f"reslab {name} needs {shown(missing)}: {missing.help}") from None
+        needed = shown(missing) if missing.extra.get("positional") else flag_of(missing)
+        raise UsageError(f"reslab {name} needs {needed}: {missing.help}") from None
 
 
 def make_parser(form: type, name: str) -> argparse.ArgumentParser:
@@ -103,7 +104,11 @@ def _read(item: Knob, text: str | list[str]) -> Any:
     try:
         if isinstance(text, str):
             return item.parse(text)
-        return item.admit(tuple(text)) if get_args(item.type)[0] in (str, Path) else item.parse(",".join(text))
+        return (
+            item.admit(tuple(text))
+            if get_args(item.type)[0] in (str, Path)
+            else item.parse(",".join(word.strip(",") for word in text))
+        )
     except ValueError as takes:
         near = suggestion(words[0], item.choices)
         raise UsageError(f"{name} must be {takes}, not {' '.join(words)}{near}") from None
