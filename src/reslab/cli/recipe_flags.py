@@ -31,4 +31,4 @@ def _leaves() -> Iterator[Leaf]:
 
 def recipe_flags() -> Any:
     """A field that gathers what differs from the recipe."""
-    return flags_of(_leaves, "fields of the recipe, as `reslab recipes NAME` shows them")
+    return flags_of(_leaves, "fields of the recipe, as `reslab recipes NAME` shows them", defaults=False)
