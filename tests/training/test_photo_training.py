@@ -118,7 +118,7 @@ def test_what_does_not_fit_together_gets_a_sentence(some_photos, digits, tmp_pat
     loaded = load_data(some_photos, kind="photos", view=Preprocessing(height=32, width=32, channels=3, resize=36))
     with pytest.raises(RecipeError, match="photos need a recipe with"):
         train(SMALL, loaded, recipe="cifar-paper", run_dir=tmp_path / "run")
-    with pytest.raises(DataError, match="use a recipe for photos, as in --recipe imagenet-90"):
+    with pytest.raises(DataError, match="use a recipe for photos, as in --recipe photos"):
         train(SMALL, some_photos, recipe="cifar-paper", run_dir=tmp_path / "run")
     with pytest.raises(RecipeError, match=r"schedule\.kind=plateau needs val images"):
         train(SMALL, some_photos / "train", recipe=small("imagenet-paper"), run_dir=tmp_path / "run")
