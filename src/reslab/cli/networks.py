@@ -27,7 +27,8 @@ def _leaves() -> Iterator[Leaf]:
 
 def net_flags() -> Any:
     """A field that gathers what differs from a named network's description."""
-    return flags_of(_leaves, "fields of the network that differ from its name's, as in MODEL[field=value]")
+    title = "fields of the network that differ from its name's, as in MODEL[field=value]"
+    return flags_of(_leaves, title, defaults=False)
 
 
 def net_fields(texts: Mapping[str, str]) -> dict[str, Any]:
