@@ -50,9 +50,9 @@ class MeasuredRun:
 def measure_run(
     run_dir: Path | str,
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
     in_place: bool = False,
-    data: str | None = None,
+    data: str | Path | None = None,
     num_images: int = 10_000,
     batch_size: int | None = None,
     device: str | None = None,
@@ -75,7 +75,7 @@ def measure_run(
     Raises:
         ReslabError: it is no finished run, has no batch norm, or it is not said where to write.
     """
-    folder = Path(run_dir)
+    folder, out = Path(run_dir), None if out is None else Path(out)
     _check(folder, out, in_place, num_images, batch_size)
     run, reference = Run(folder), Reference.parse(folder)
     if data is None and reference.data is None:
