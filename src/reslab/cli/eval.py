@@ -91,7 +91,7 @@ def run(asked: Arguments) -> int:
         data_dir=asked.data_dir,
         progress=True,
     )
-    _tell(networks, outcomes)
+    _tell(outcomes)
     picture = asked.confusion or (None if several else _usual_picture(asked, networks[0], outcomes[0]))
     _leave_files(asked, outcomes[-1], picture)
     if asked.json:
@@ -105,11 +105,11 @@ def run(asked: Arguments) -> int:
     return 0
 
 
-def _tell(networks: "Sequence[Network]", outcomes: "Sequence[Outcome]") -> None:
+def _tell(outcomes: "Sequence[Outcome]") -> None:
     """What somebody should know of the figures."""
-    for network, outcome in zip(networks, outcomes, strict=False):
-        if network.about.note:
-            print(network.about.note, file=sys.stderr)
+    for outcome in outcomes:
+        if outcome.note:
+            print(outcome.note, file=sys.stderr)
         if outcome.record.get("cached"):
             print(
                 f"The scores of {outcome.record['model']} are in the cache; --no-cache computes them.", file=sys.stderr

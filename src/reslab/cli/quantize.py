@@ -53,13 +53,15 @@ def run(asked: Arguments) -> int:
         data_dir=asked.data_dir,
         progress=True,
     )
+    if report.note:
+        print(report.note, file=sys.stderr)
     if report.forced:
         print(
             "WARNING: this int8 network is worse than allowed, or no faster; it was written since --force was given.",
             file=sys.stderr,
         )
     if asked.json:
-        print_json({"model": network.about.model, **report.to_dict()})
+        print_json(report.to_dict())
         return 0
     found = report.comparison
     print(f"{report.path}: {show_size(report.num_bytes)}, float32 {show_size(report.float32_bytes)}")

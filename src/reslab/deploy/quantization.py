@@ -37,6 +37,7 @@ class QuantizationReport:
     """What was written, and how it compares.
 
     Args:
+        model: spelling of the network.
         path: of the file.
         data: name of the images.
         num_bytes: of the file, OpenVINO's weights included.
@@ -45,8 +46,10 @@ class QuantizationReport:
         comparison: of the two.
         forced: whether the comparison speaks against the file.
         versions: of the libraries that made it.
+        note: what a user must know of the network, a sentence; or empty.
     """
 
+    model: str
     path: Path
     data: str
     num_bytes: int
@@ -55,10 +58,12 @@ class QuantizationReport:
     comparison: Comparison
     forced: bool
     versions: dict[str, str]
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         return {
+            "model": self.model,
             "path": str(self.path),
             "data": self.data,
             "num_bytes": self.num_bytes,
@@ -149,6 +154,7 @@ def quantize(
                 shutil.copyfile(int8_path.with_suffix(suffix), temporary)
         sizes = [files.num_bytes(path) for path in (int8_path, float32_path)]
     return QuantizationReport(
+        model=trained.about.model,
         path=out,
         data=data.name,
         num_bytes=sizes[0],
@@ -157,6 +163,7 @@ def quantize(
         comparison=comparison,
         forced=refused,
         versions={name: version(name) for name in files.libraries},
+        note=trained.about.note,
     )
 
 
