@@ -81,7 +81,7 @@ def measure_run(
     if data is None and reference.data is None:
         raise WeightsError(f"{folder} does not say which data it was trained on; give --data.")
     images = EvaluationImages(str(data or reference.data), "train", reference.val_images, data_dir, progress)
-    subject = load_subject(reference, images, all_roles=True)
+    subject = load_subject(reference, images, training=True)
     model = subject.trained.model
     if model.spec.norm != "batch":
         raise ReslabError(f"{folder} has no batch norm, and so no statistics to measure.")
