@@ -9,7 +9,8 @@ import reslab
 from reslab.cli.main import main
 from reslab.data import ImageData, Split
 from reslab.errors import DataError, ReslabError, WeightsError
-from reslab.trained import load_trained
+from reslab.evaluation.subjects import EvaluationImages, load_subject
+from reslab.trained import Reference, load_trained
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +205,15 @@ def test_images_of_another_size_have_no_mean_for_every_pixel(about, tiny_data):
     named = ImageData("tiny", ("1", "2"), dict(data.splits))
     with pytest.raises(DataError, match="16x16x1"):
         about.fit(named)
+
+
+@pytest.mark.parametrize("name", ["RUN", "resnet8"])
+def test_what_is_calibrated_on_train_images_is_judged_on_val_ones(name, trained):
+    """And test images are not looked at for it."""
+    reference = Reference.parse(trained / "run" if name == "RUN" else name)
+    subject = load_subject(reference, EvaluationImages("digits", "train"), training=True)
+    assert set(subject.data.splits) == {"train", "val"}
+    assert set(load_subject(reference, EvaluationImages("digits", "test")).data.splits) == {"test"}
 
 
 def test_the_error_does_not_depend_on_the_datas_order_of_classes(trained, digits, tmp_path, capsys, monkeypatch):
