@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -126,7 +127,9 @@ class Network:
         Raises:
             ReslabError: the single image cannot be used, or the network cannot be loaded.
         """
-        single = isinstance(images, str | Path | bytes | Image.Image | np.ndarray)
+        # Whatever else is not several of something is one, and told what an image is.
+        single = isinstance(images, str | Path | bytes | Image.Image | np.ndarray | torch.Tensor)
+        single = single or not isinstance(images, Iterable)
         if single and isinstance(images, str | Path) and Path(images).is_dir():
             return list(self.stream(find_images([images]), top=top))
         if not single:
@@ -218,7 +221,7 @@ class Network:
         if self.reference.folder is None and self.reference.weights is None:
             raise WeightsError(f"{self.reference.name} has fresh weights, which have learned nothing; give --weights.")
         images = EvaluationImages(str(data), "train", self.reference.val_images, data_dir, progress)
-        subject = load_subject(self.reference, images, all_roles=True, **self.options)
+        subject = load_subject(self.reference, images, training=True, **self.options)
         path = path or self._beside("model-int8", ENGINE_FILES[engine].suffixes[0])
         with progress_bar(enabled=progress) as bar:
             task = bar.add_task("Exporting", total=1)
