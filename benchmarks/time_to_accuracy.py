@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -46,7 +45,7 @@ RESIZING = ("initial_scale", "initial_share")
 def rates_now(run: Run, *flags: str) -> list[float]:
     """Images a second in steady state, of the same run started anew on all cores with other flags."""
     record = run.record
-    iterations = str(record["recipe"]["schedule"]["iterations"])
+    iterations = str(recipe_of(run).iterations)
     with tempfile.TemporaryDirectory() as folder:
         # fmt: off
         command = [
@@ -99,7 +98,7 @@ def rows_of(runs: Sequence[Run], full: list[float], shifted: dict[Path, float]) 
         recipe = recipe_of(run)
         initial = initial_iterations(recipe)
         scale = recipe.data.initial_scale if initial else 1.0
-        by_schedule.setdefault((initial, scale, recipe.schedule.iterations), []).append(run)
+        by_schedule.setdefault((initial, scale, recipe.iterations), []).append(run)
     small = {
         scale: rates_now(alike[0], "--data.initial-scale", str(scale), "--data.initial-share", "1")
         for (initial, scale, _), alike in by_schedule.items()
@@ -119,7 +118,7 @@ def rows_of(runs: Sequence[Run], full: list[float], shifted: dict[Path, float]) 
                 "minutes": round(seconds / 60, 2),
                 "images_per_second": full,
                 "initial_images_per_second": small.get(scale),
-                "schedule": asdict(recipe.schedule),
+                "schedule": recipe.to_dict()["schedule"],
                 "threads_of_the_runs": [run.record["execution"]["threads"] for run in alike],
                 **{
                     key: [result[key] for result in results]

@@ -106,6 +106,79 @@ def test_the_fields_of_all_forms_are_listed_with_their_owners():
     assert next(leaf for leaf in leaves(Plan) if leaf.path == "optimizer.kind").knob.choices == ("sgd", "lamb")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Length:
+    TAKES: ClassVar[str] = "a length in metres"
+    metres: int
+
+    def __str__(self) -> str:
+        return f"{self.metres} m"
+
+    @classmethod
+    def parse(cls, text: str) -> "Length":
+        number, _, unit = text.partition(" ")
+        if unit != "m":
+            raise ValueError(cls.TAKES)
+        return cls(metres=int(number))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    plan: Plan = knob(Plan(), "How.")
+    length: Length = knob(Length(metres=5), "How far.")
+    rests: tuple[Length, ...] = knob((), "Where.")
+
+
+def test_a_text_is_the_kind_of_a_table():
+    assert build(Walk, {"plan": {"optimizer": "lamb"}}, RecipeError, base=Walk()).plan.optimizer == Lamb(rate=0.1)
+    with pytest.raises(RecipeError, match=r"plan\.optimizer\.kind must be sgd or lamb, not adam"):
+        build(Walk, {"plan": {"optimizer": "adam"}}, RecipeError, base=Walk())
+    with pytest.raises(RecipeError, match=r"plan must be a table of fields, not lamb"):
+        build(Walk, {"plan": "lamb"}, RecipeError, base=Walk())
+
+
+def test_types_with_a_text_of_their_own_are_written_and_read():
+    walk = build(Walk, {"length": "7 m", "rests": ["1 m", "2 m"]}, RecipeError)
+    assert walk == Walk(length=Length(metres=7), rests=(Length(metres=1), Length(metres=2)))
+    assert to_plain(walk)["rests"] == ["1 m", "2 m"]
+    rests = next(item for item in knobs(Walk) if item.name == "rests")
+    assert rests.parse(show(walk.rests)) == walk.rests
+    assert rests.takes == "values joined by commas, each a length in metres"
+    with pytest.raises(RecipeError, match=r"length must be a length in metres, not 7 km"):
+        build(Walk, {"length": "7 km"}, RecipeError)
+
+
+@pytest.mark.parametrize("value", [(1, 2), (0.5, 1.0), ("a", "b"), (True, False)])
+def test_several_values_are_shown_as_they_are_read(value):
+    @dataclass(frozen=True)
+    class Several:
+        field: tuple[type(value[0]), ...] = knob(value, "Of them.")  # type: ignore[misc]
+
+    (item,) = knobs(Several)
+    assert item.parse(show(value)) == value
+
+
+def test_the_conditions_of_a_field_are_those_of_all_its_tables():
+    @dataclass(frozen=True, kw_only=True)
+    class Deep:
+        kind: ClassVar[str] = "deep"
+        optimizer: Sgd | Lamb = knob(Sgd(), "What moves the weights.")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Flat:
+        kind: ClassVar[str] = "flat"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Both:
+        form: Deep | Flat = knob(Flat(), "Which.")
+
+    found = {leaf.path: leaf for leaf in leaves(Both)}
+    assert found["form.optimizer.trust"].conditions == (("form.kind", ("deep",)), ("form.optimizer.kind", ("lamb",)))
+    assert found["form.optimizer.trust"].kinds == ("lamb",)
+    assert found["form.optimizer.rate"].conditions == (("form.kind", ("deep",)),)
+    assert found["form.optimizer.rate"].kinds == ()
+
+
 def test_suggestions_do_not_mind_capitals():
     assert suggestion("RESNET20", ["resnet20", "vgg16"]) == "; did you mean resnet20?"
     assert suggestion("zzz", ["resnet20"]) == "."

@@ -30,8 +30,6 @@ BY_NAME = {
 """Distributions that no import statement under src/ names."""
 PEERS = {"timm"}
 """What is compared with, or registered with, where it is installed."""
-LEAVING = {"tyro"}
-"""What a module that is being rewritten imports still."""
 
 
 def declared(*extras):
@@ -54,7 +52,7 @@ def imported():
 
 def test_every_import_is_of_a_declared_distribution():
     users = declared() | declared(*(set(PROJECT["optional-dependencies"]) - {"dev"}))
-    assert imported() - PEERS - LEAVING - {MODULES.get(name, name) for name in users} == set()
+    assert imported() - PEERS - {MODULES.get(name, name) for name in users} == set()
 
 
 def test_every_declared_distribution_is_used():

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reslab.console import progress_bar
+from reslab.console import counting, progress_bar
 from reslab.data import ImageData, Role
 from reslab.deploy.deployed import Deployed, deploy_network
 from reslab.deploy.engine_files import ENGINE_FILES
@@ -314,27 +314,15 @@ def evaluate_networks(
         check_same_images([subject for subject, _ in prepared if isinstance(subject, Subject)])
     outcomes = []
     for network, (subject, test) in zip(networks, prepared, strict=True):
-        with progress_bar(enabled=progress) as bar:
-            task = bar.add_task("Evaluating", total=None)
-            advance = lambda done: bar.advance(task, done)  # noqa: B023, E731
-            if isinstance(subject, Subject):
-                bar.update(task, total=len(subject.data.split(subject.role)))
-                outcomes.append(
-                    evaluate_network(
-                        subject,
-                        test,
-                        device=chosen_device,
-                        batch_size=batch_size,
-                        use_cache=use_cache,
-                        advance=advance,
-                    )
-                )
+        seen = images.load(network.about.data_kind) if subject is None else subject.data
+        with counting("Evaluating", len(seen.split(images.role)), enabled=progress) as advance:
+            if subject is None:
+                found = deployed_outcome(network.deployed, seen, images.role, batch_size=batch_size, advance=advance)
             else:
-                found = images.load(network.about.data_kind)
-                bar.update(task, total=len(found.split(images.role)))
-                outcomes.append(
-                    deployed_outcome(network.deployed, found, images.role, batch_size=batch_size, advance=advance)
+                found = evaluate_network(
+                    subject, test, device=chosen_device, batch_size=batch_size, use_cache=use_cache, advance=advance
                 )
+        outcomes.append(found)
     return [*outcomes, ensemble_outcome(outcomes)] if ensemble else outcomes
 
 

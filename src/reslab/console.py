@@ -1,9 +1,12 @@
 """Progress on stderr, so that stdout holds results alone."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-__all__ = ["progress_bar"]
+__all__ = ["counting", "progress_bar"]
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
 
@@ -19,3 +22,17 @@ def progress_bar(*columns: ProgressColumn, enabled: bool = True) -> Progress:
     return Progress(
         *(columns or _COLUMNS), console=console, disable=not enabled or not console.is_terminal, transient=True
     )
+
+
+@contextmanager
+def counting(text: str, total: int | None, *, enabled: bool = True) -> Iterator[Callable[[int], None]]:
+    """A progress bar of one task, as the function that is told how many more are done.
+
+    Args:
+        text: what is being done.
+        total: how many there are; None where that is not known.
+        enabled: False shows nothing anywhere.
+    """
+    with progress_bar(enabled=enabled) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda done: bar.advance(task, done)

@@ -14,6 +14,7 @@ __all__ = [
     "ModelError",
     "RecipeError",
     "ReslabError",
+    "ReslabWarning",
     "WeightsError",
     "suggestion",
 ]
@@ -45,6 +46,10 @@ class CheckpointError(ReslabError):
 
 class DivergenceError(ReslabError):
     """Training that reached a loss that is not a finite number."""
+
+
+class ReslabWarning(UserWarning):
+    """What a user should know, and nothing is wrong with; the command line prints it as a sentence."""
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = ".", *, most: int = 1) -> str:

@@ -157,8 +157,8 @@ class Run:
         described = {"schema_version": _SCHEMA, **result, "asked": self.asked, "rows": rows}
         write_record(self.folder / "result.json", described)
 
-    def result(self) -> dict[str, Any]:
-        """What result.json says.
+    def figures(self) -> dict[str, Any]:
+        """The last figures, as result.json has them.
 
         Raises:
             CheckpointError: the run is not finished, or the file is damaged.
@@ -249,6 +249,11 @@ def find_runs(folder: Path) -> Iterable[Run]:
     return (Run(path.parent) for path in sorted(folder.rglob("run.json")))
 
 
+def _iterations(record: Mapping[str, Any]) -> int:
+    """How many a run has in all; version 0.1.0 had them in the schedule."""
+    return int(record["iterations"] if "iterations" in record else record["recipe"]["schedule"]["iterations"])
+
+
 def _read(path: Path, older: tuple[int | None, ...]) -> dict[str, Any]:
     missing = f"there is no {path}: no run was started there, or it is not finished."
     return read_record(
@@ -267,7 +272,7 @@ def describe_run(run: Run) -> dict[str, Any]:
     for row in rows:
         last |= row
     if run.finished:
-        last |= run.result()
+        last |= run.figures()
     try:
         return {
             "run": str(run.folder),
@@ -276,7 +281,7 @@ def describe_run(run: Run) -> dict[str, Any]:
             "recipe": record["recipe"]["name"],
             "seed": record["seed"],
             "iteration": rows[-1]["iteration"] if rows else 0,
-            "iterations": record["recipe"]["schedule"]["iterations"],
+            "iterations": _iterations(record),
             "finished": run.finished,
             **{name: last.get(name) for name in ("train_error", "val_error", "test_error")},
         }

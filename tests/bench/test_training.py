@@ -15,7 +15,11 @@ from reslab.errors import DataError, ModelError
 from reslab.training.recipe_files import recipe_from_dict
 
 RECIPE = recipe_from_dict(
-    {"name": "tiny", "data": {"batch_size": 4, "pad": 1}, "hardware": {"compile": "off", "threads": 1}}
+    {
+        "name": "tiny",
+        "data": {"batch_size": 4, "images": {"kind": "small", "pad": 1}},
+        "hardware": {"compile": "off", "threads": 1},
+    }
 )
 
 

@@ -69,8 +69,8 @@ def test_pack_writes_what_train_reads(capsys, pets, tmp_path):
     # fmt: off
     for data in (pets, shards):
         assert main(["train", "resnet18[widths=8-8-8-8]", "--data", str(data), "--recipe", "imagenet-90",
-                     "--iterations", "2", "--batch-size", "4", "--train-size", "32", "--data.test-size", "32",
-                     "--data.test-resize", "32", "--hardware.workers", "0", "--quiet",
+                     "--iterations", "2", "--batch-size", "4", "--train-size", "32", "--data.images.test-size", "32",
+                     "--data.images.test-resize", "32", "--hardware.workers", "0", "--quiet",
                      "--run-dir", str(run / data.name)]) == 0
         weights.append((run / data.name / "weights.safetensors").read_bytes())
     # fmt: on
@@ -105,11 +105,16 @@ def test_short_flags_of_train_are_checked_with_the_long_ones(pets, tmp_path, cap
     # fmt: off
     assert main(["train", "resnet18[widths=8-8-8-8]", "--data", str(pets), "--recipe", "imagenet-paper",
                  "--iterations", "2", "--batch-size=9", "--optimizer.accumulate", "3", "--train_size", "32",
-                 "--data.shorter-side", "36", "48", "--data.test-size", "32", "--data.test-resize", "32",
+                 "--data.images.crop.shorter-side", "36", "48", "--data.images.test-size", "32",
+                 "--data.images.test-resize", "32",
                  "--workers", "0", "--run-dir", str(tmp_path / "run")]) == 0
     # fmt: on
     recipe = json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]
-    assert (recipe["data"]["batch_size"], recipe["data"]["train_size"], recipe["hardware"]["workers"]) == (9, 32, 0)
+    assert (recipe["data"]["batch_size"], recipe["data"]["images"]["train_size"], recipe["hardware"]["workers"]) == (
+        9,
+        32,
+        0,
+    )
     assert "the rate drops when the val error does not" in capsys.readouterr().err
 
 

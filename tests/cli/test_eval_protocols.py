@@ -223,7 +223,7 @@ def test_what_shifted_images_leave_free_is_as_in_training(finished, hangul, tmp_
     assert black["loss"] != digits["loss"]
     weights = evaluated(capsys, SMALL, "--data", hangul, "--protocol", "shifted")
     assert weights["protocol_fields"]["border"] == [0]
-    flags = ["--data.pad-with", "black", "--iterations", "2", "--run-dir", str(tmp_path / "run"), "--quiet"]
+    flags = ["--data.images.pad-with", "black", "--iterations", "2", "--run-dir", str(tmp_path / "run"), "--quiet"]
     assert main(["train", SMALL, "--data", "digits", "--recipe", "digits-quick", *flags]) == 0
     capsys.readouterr()
     assert evaluated(capsys, tmp_path / "run", "--protocol", "shifted")["protocol_fields"]["border"] == [0]

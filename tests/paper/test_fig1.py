@@ -47,7 +47,7 @@ def test_the_record_holds_every_run_and_says_how_far_it_is_from_the_paper(experi
         assert {"train_error", "train_error_clean", "test_error", "iterations", "seed", "data", "recipe"} <= row.keys()
         assert (row["iterations"], row["num_test_images"]) == (20, 360)
     settings = {row["setting"] for row in results["deviations"]}
-    assert {"data", "epochs", "schedule.iterations", "data.batch_size", "optimizer.learning_rate"} <= settings
+    assert {"data", "epochs", "schedule.length", "data.batch_size", "optimizer.learning_rate"} <= settings
     assert results["reduced"].startswith("digits instead of CIFAR-10, 20 iterations instead of 64,000")
     assert len(results["verdicts"]) == 6
     assert len(results["curves"]) == 4

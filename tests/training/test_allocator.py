@@ -27,7 +27,7 @@ from reslab.training.recipe_files import recipe_from_dict
 
 folder, memory, batch, model, precision = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
 recipe = recipe_from_dict({
-    "schedule": {"iterations": 2, "milestones": []},
+    "schedule": {"length": 2, "milestones": []},
     "data": {"batch_size": batch, "flip": False},
     "hardware": {"memory": memory, "threads": 1, "compile": "off", "precision": precision},
 })
@@ -52,7 +52,7 @@ def small_recipe():
     def make(**hardware):
         return recipe_from_dict(
             {
-                "schedule": {"iterations": 4, "milestones": []},
+                "schedule": {"length": 4, "milestones": []},
                 "data": {"batch_size": 64, "flip": False},
                 "hardware": {"threads": 1, "compile": "off", **hardware},
             }

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from reslab import train
+from reslab.checkpoints import DamagedCheckpointWarning, load_checkpoint, newest_checkpoint, save_checkpoint
 from reslab.errors import CheckpointError, ReslabError, WeightsError
 from reslab.files.records import write_record
 from reslab.files.rows import RowLog
 from reslab.models.weights import read_card, read_state_dict
 from reslab.runs import Run, asked_digest
 from reslab.trained import load_trained
-from reslab.training.checkpoint import DamagedCheckpointWarning, load_checkpoint, newest_checkpoint, save_checkpoint
 from reslab.training.recipe import DataRecipe, HardwareRecipe, MonitoringRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
 
 MODEL = "resnet8[widths=4-8-16]"
@@ -317,7 +317,7 @@ def test_a_checkpoint_that_may_not_be_read_is_not_passed_over(stopped, asked, mo
     def refused(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("reslab.training.checkpoint.load_sealed", refused)
+    monkeypatch.setattr("reslab.checkpoints.load_sealed", refused)
     with pytest.raises(CheckpointError, match="cannot be read: Permission denied"):
         train(**asked, run_dir=stopped.folder, resume=True)
 

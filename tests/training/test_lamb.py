@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from reslab.training.lamb import Lamb
 from reslab.training.optimizer import make_optimizer
-from reslab.training.recipe import OptimizerRecipe
+from reslab.training.recipe import Lamb as LambRecipe
 
 
 def trained(make, steps: int = 6, scale: float = 1.0) -> nn.Module:
@@ -26,7 +26,7 @@ def trained(make, steps: int = 6, scale: float = 1.0) -> nn.Module:
 @pytest.mark.parametrize("decay", ["all", "weights"])
 def test_updates_are_timms(decay, scale):
     optim = pytest.importorskip("timm.optim")
-    recipe = OptimizerRecipe(kind="lamb", learning_rate=0.01, weight_decay=0.02, decay=decay)
+    recipe = LambRecipe(learning_rate=0.01, weight_decay=0.02, decay=decay)
     ours = trained(lambda model: make_optimizer(model, recipe), scale=scale)
 
     def timms(model):

@@ -8,9 +8,9 @@ from torch.nn import functional
 from reslab.models import create_model
 from reslab.training.muon import Muon, orthogonalized
 from reslab.training.optimizer import make_optimizer
-from reslab.training.recipe import OptimizerRecipe
+from reslab.training.recipe import Muon as MuonRecipe
 
-MUON = OptimizerRecipe(kind="muon", learning_rate=0.2, momentum=0.6, nesterov=True, weight_decay=5e-4)
+MUON = MuonRecipe(learning_rate=0.2, momentum=0.6, nesterov=True, weight_decay=5e-4)
 
 
 def iterated(singular_values):

@@ -5,20 +5,20 @@ from torch.nn import functional
 
 from reslab.models import create_model
 from reslab.training.optimizer import make_optimizer
-from reslab.training.recipe import OptimizerRecipe
+from reslab.training.recipe import AdamW, Sgd
 
 
 def test_every_parameter_is_in_exactly_one_group():
     model = create_model("resnet20", shortcut="C")
     for decay in ("all", "weights"):
-        groups = make_optimizer(model, OptimizerRecipe(decay=decay)).param_groups
+        groups = make_optimizer(model, Sgd(decay=decay)).param_groups
         identities = [id(parameter) for group in groups for parameter in group["params"]]
         assert sorted(identities) == sorted(map(id, model.parameters()))
 
 
 def test_weights_only_decay_spares_batch_norm_and_biases_of_shortcuts_too():
     model = create_model("resnet20", shortcut="C")
-    decayed, spared = make_optimizer(model, OptimizerRecipe(decay="weights")).param_groups
+    decayed, spared = make_optimizer(model, Sgd(decay="weights")).param_groups
     assert (decayed["weight_decay"], spared["weight_decay"]) == (1e-4, 0)
     assert all(parameter.dim() > 1 for parameter in decayed["params"])
     assert all(parameter.dim() == 1 for parameter in spared["params"])
@@ -30,7 +30,7 @@ def test_weights_only_decay_spares_batch_norm_and_biases_of_shortcuts_too():
 def test_updates_are_momentum_with_l2_as_written_down(nesterov):
     torch.manual_seed(0)
     model = nn.Linear(3, 2).double()
-    recipe = OptimizerRecipe(learning_rate=0.1, momentum=0.9, weight_decay=0.01, nesterov=nesterov)
+    recipe = Sgd(learning_rate=0.1, momentum=0.9, weight_decay=0.01, nesterov=nesterov)
     optimizer = make_optimizer(model, recipe)
     weight, velocity = model.weight.detach().clone(), torch.zeros(2, 3, dtype=torch.float64)
     x, y = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 1, 1, 0, 1])
@@ -44,3 +44,28 @@ def test_updates_are_momentum_with_l2_as_written_down(nesterov):
         loss.backward()
         optimizer.step()
         torch.testing.assert_close(model.weight.detach(), weight)
+
+
+@pytest.mark.parametrize("decay", ["all", "weights"])
+def test_adamw_is_torchs_on_groups_of_ours(decay):
+    def trained(make) -> nn.Module:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 5)).double()
+        images, labels = torch.randn(6, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 4, 0])
+        optimizer = make(model)
+        for _ in range(5):
+            optimizer.zero_grad()
+            functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+        return model
+
+    def torchs(model: nn.Module) -> torch.optim.Optimizer:
+        weights = [model[0].weight, model[3].weight]
+        rest = [model[0].bias, model[1].weight, model[1].bias, model[3].bias]
+        groups = [{"params": weights}, {"params": rest, "weight_decay": 0.1 if decay == "all" else 0.0}]
+        return torch.optim.AdamW(groups, lr=0.01, betas=(0.8, 0.99), eps=1e-7, weight_decay=0.1)
+
+    recipe = AdamW(learning_rate=0.01, betas=(0.8, 0.99), eps=1e-7, weight_decay=0.1, decay=decay)
+    ours, theirs = trained(lambda model: make_optimizer(model, recipe)), trained(torchs)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)

@@ -22,7 +22,7 @@ from reslab.data.preprocessing import Preprocessing
 from reslab.errors import DataError, RecipeError
 from reslab.evaluation import evaluate
 from reslab.trained import load_trained
-from reslab.training.recipe import HardwareRecipe, Recipe
+from reslab.training.recipe import Duration, HardwareRecipe, Recipe
 from reslab.training.recipe_files import load_recipe
 
 RECIPES = ("imagenet-paper", "imagenet-90", "imagenet-v2", "imagenet-a1", "imagenet-a2", "imagenet-a3")
@@ -31,13 +31,15 @@ SMALL = "resnet18[widths=8-16-16-32]"
 
 def small(name: str, workers: int = 0, iterations: int = 6) -> Recipe:
     """A recipe at 32 pixels, in batches of 8."""
-    recipe = load_recipe(name).rescaled(iterations)
+    recipe = load_recipe(name).resolved(1_281_167).rescaled(iterations)
+    each, three, two = (Duration(number) for number in (1, 3, 2))
+    photos = replace(recipe.data.images, train_size=32, test_size=32, test_resize=36)
     return replace(
         recipe,
         optimizer=replace(recipe.optimizer, accumulate=min(2, recipe.optimizer.accumulate)),
-        data=replace(recipe.data, batch_size=8, train_size=32, test_size=32, test_resize=36),
+        data=replace(recipe.data, batch_size=8, images=photos),
         hardware=HardwareRecipe(device="cpu", threads=1, workers=workers),
-        monitoring=replace(recipe.monitoring, eval_every=3, checkpoint_every=2, log_every=1),
+        monitoring=replace(recipe.monitoring, eval_every=three, checkpoint_every=two, log_every=each),
     )
 
 
@@ -118,7 +120,7 @@ def test_what_does_not_fit_together_gets_a_sentence(some_photos, digits, tmp_pat
         train(SMALL, loaded, recipe="cifar-paper", run_dir=tmp_path / "run")
     with pytest.raises(DataError, match="use a recipe for photos, as in --recipe imagenet-90"):
         train(SMALL, some_photos, recipe="cifar-paper", run_dir=tmp_path / "run")
-    with pytest.raises(RecipeError, match=r"schedule\.decay=plateau needs val images"):
+    with pytest.raises(RecipeError, match=r"schedule\.kind=plateau needs val images"):
         train(SMALL, some_photos / "train", recipe=small("imagenet-paper"), run_dir=tmp_path / "run")
 
 
@@ -180,7 +182,7 @@ def command(folder: Path, run_dir: Path, recipe: str, workers: int) -> list[str]
     # fmt: off
     return [sys.executable, "-m", "reslab", "train", "resnet18", "--data", str(folder), "--recipe", recipe,
             "--batch-size", "16", "--train-size", "64", "--iterations", "20", "--workers", str(workers),
-            "--data.test-size", "64", "--data.test-resize", "72", "--hardware.threads", "1", "--quiet",
+            "--data.images.test-size", "64", "--data.images.test-resize", "72", "--hardware.threads", "1", "--quiet",
             "--checkpoint-every", "3", "--run-dir", str(run_dir), "--resume"]
     # fmt: on
 

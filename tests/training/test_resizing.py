@@ -8,15 +8,24 @@ from PIL import Image
 from reslab import train
 from reslab.errors import RecipeError
 from reslab.training.loop import Trainer
-from reslab.training.recipe import DataRecipe, HardwareRecipe, MonitoringRecipe, Recipe, ScheduleRecipe
+from reslab.training.recipe import (
+    DataRecipe,
+    HardwareRecipe,
+    MonitoringRecipe,
+    NoWarmUp,
+    Recipe,
+    SmallImages,
+    Steps,
+    iterations,
+)
 from reslab.training.resizing import initial_iterations, initial_side, resized, work_until
 
 RECIPE = Recipe(
     name="growing",
-    schedule=ScheduleRecipe(iterations=20, milestones=(), warmup_from_depth=0),
-    data=DataRecipe(batch_size=12, pad=1, initial_scale=0.5, initial_share=0.35),
+    schedule=Steps(length=iterations(20), milestones=(), deep_warmup=NoWarmUp()),
+    data=DataRecipe(batch_size=12, initial_scale=0.5, initial_share=0.35, images=SmallImages(pad=1)),
     hardware=HardwareRecipe(device="cpu", threads=1),
-    monitoring=MonitoringRecipe(log_every=3, eval_every=5, checkpoint_every=4),
+    monitoring=MonitoringRecipe(log_every=iterations(3), eval_every=iterations(5), checkpoint_every=iterations(4)),
 )
 
 
@@ -72,7 +81,7 @@ def test_work_counts_smaller_images_by_their_pixels():
 
 def test_the_share_survives_a_change_of_length():
     assert initial_iterations(RECIPE.rescaled(200)) == 70
-    assert initial_iterations(replace(RECIPE, data=DataRecipe(batch_size=12, initial_share=0.5))) == 0
+    assert initial_iterations(replace(RECIPE, data=DataRecipe(batch_size=12))) == 0
 
 
 @pytest.mark.parametrize("fields", [{"initial_scale": 0.0}, {"initial_scale": 1.5}, {"initial_share": -0.1},

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reslab.errors import RecipeError
-from reslab.training.recipe import ScheduleRecipe
+from reslab.training.recipe import Cosine, Linear, NoWarmUp, Steps, UntilError, iterations
 from reslab.training.recipe_files import load_recipe
 from reslab.training.schedule import Plateau, WarmUp, learning_rate
 
@@ -30,13 +30,14 @@ def test_only_very_deep_nets_warm_up(depth, warms_up):
 
 def test_the_warm_up_can_be_switched_off():
     recipe = load_recipe("cifar-paper")
-    off = replace(recipe, schedule=replace(recipe.schedule, warmup_from_depth=0))
+    off = replace(recipe, schedule=replace(recipe.schedule, deep_warmup=NoWarmUp()))
     assert not WarmUp(off, 110).active
 
 
 def small(window: int = 3) -> WarmUp:
     recipe = load_recipe("cifar-paper")
-    recipe = replace(recipe, schedule=ScheduleRecipe(warmup_window=window), data=replace(recipe.data, batch_size=10))
+    schedule = Steps(deep_warmup=UntilError(window=window))
+    recipe = replace(recipe, schedule=schedule, data=replace(recipe.data, batch_size=10))
     return WarmUp(recipe, 110)
 
 
@@ -74,16 +75,16 @@ def test_the_warm_up_resumes_where_it_was():
     assert not broken.active
 
 
-@pytest.mark.parametrize("decay", ["linear", "cosine"])
-def test_rates_that_fall_to_zero_are_torchs(decay):
+@pytest.mark.parametrize("form", [Linear, Cosine])
+def test_rates_that_fall_to_zero_are_torchs(form):
     """Against torch's schedulers: a linear rise, then the fall."""
     base = load_recipe("cifar-paper")
-    recipe = replace(base, schedule=replace(base.schedule, iterations=200, decay=decay, warmup_iterations=40))
+    recipe = replace(base, schedule=form(length=iterations(200), warmup=iterations(40)))
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     schedulers = torch.optim.lr_scheduler
     fall = (
         schedulers.LinearLR(optimizer, 1.0, 0.0, total_iters=160)
-        if decay == "linear"
+        if form is Linear
         else schedulers.CosineAnnealingLR(optimizer, T_max=160)
     )
     theirs = []
@@ -98,10 +99,10 @@ def test_rates_that_fall_to_zero_are_torchs(decay):
 
 def test_the_warm_up_keeps_its_share_of_a_rescaled_schedule():
     base = load_recipe("cifar-paper")
-    recipe = replace(base, schedule=replace(base.schedule, warmup_iterations=6_400)).rescaled(1_000)
-    assert recipe.schedule.warmup_iterations == 100
-    with pytest.raises(RecipeError, match=r"below schedule\.iterations"):
-        replace(base.schedule, warmup_iterations=64_000)
+    recipe = replace(base, schedule=replace(base.schedule, warmup=iterations(6_400))).rescaled(1_000)
+    assert recipe.schedule.warmup == iterations(100)
+    with pytest.raises(RecipeError, match=r"must end before schedule\.length"):
+        replace(base.schedule, warmup=iterations(64_000))
 
 
 def plateau(**fields: float) -> Plateau:
@@ -111,7 +112,7 @@ def plateau(**fields: float) -> Plateau:
 
 def test_the_rate_falls_on_a_plateau_as_torchs_does():
     errors = np.round(np.random.default_rng(0).uniform(20, 30, 300) + 40 * 0.97 ** np.arange(300), 2)
-    ours = plateau(plateau_evaluations=4, plateau_threshold=0.5, plateau_drops=50)
+    ours = plateau(evaluations=4, threshold=0.5, drops=50)
     theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
         theirs, factor=0.1, patience=3, threshold=0.5, threshold_mode="abs", eps=0
@@ -124,10 +125,10 @@ def test_the_rate_falls_on_a_plateau_as_torchs_does():
 
 
 def test_the_rate_falls_no_more_often_than_the_recipe_says_and_resumes():
-    straight, broken = (plateau(plateau_evaluations=2, plateau_drops=2) for _ in range(2))
+    straight, broken = (plateau(evaluations=2, drops=2) for _ in range(2))
     for number in range(12):
         straight.observe(50.0)
-        again = plateau(plateau_evaluations=2, plateau_drops=2)
+        again = plateau(evaluations=2, drops=2)
         again.load_state_dict(broken.state_dict())
         broken = again
         broken.observe(50.0)

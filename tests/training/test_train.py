@@ -17,26 +17,38 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from reslab import train
+from reslab.checkpoints import save_checkpoint
 from reslab.errors import CheckpointError, DivergenceError, ModelError, RecipeError, WeightsError
 from reslab.evaluation import evaluate
 from reslab.files.records import write_record
 from reslab.models import create_model
 from reslab.runs import Run
 from reslab.trained import load_trained
-from reslab.training.checkpoint import save_checkpoint
 from reslab.training.execution import Execution
 from reslab.training.loop import Trainer
 from reslab.training.plan import Asked, Plan
-from reslab.training.recipe import DataRecipe, HardwareRecipe, MonitoringRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
+from reslab.training.recipe import (
+    DataRecipe,
+    HardwareRecipe,
+    MonitoringRecipe,
+    Muon,
+    NoWarmUp,
+    Recipe,
+    Sgd,
+    SmallImages,
+    Steps,
+    UntilError,
+    iterations,
+)
 from reslab.training.recipe_files import load_recipe
 
 RECIPE = Recipe(
     name="tiny",
-    optimizer=OptimizerRecipe(learning_rate=0.05),
-    schedule=ScheduleRecipe(iterations=20, milestones=(10, 15), warmup_from_depth=0),
-    data=DataRecipe(batch_size=12, pad=1),
+    optimizer=Sgd(learning_rate=0.05),
+    schedule=Steps(length=iterations(20), milestones=(iterations(10), iterations(15)), deep_warmup=NoWarmUp()),
+    data=DataRecipe(batch_size=12, images=SmallImages(pad=1)),
     hardware=HardwareRecipe(device="cpu", threads=1),
-    monitoring=MonitoringRecipe(log_every=3, eval_every=5, checkpoint_every=4),
+    monitoring=MonitoringRecipe(log_every=iterations(3), eval_every=iterations(5), checkpoint_every=iterations(4)),
 )
 
 
@@ -145,7 +157,7 @@ def test_other_weights_to_start_from_get_a_fresh_head(tiny_data, tmp_path, capsy
 
 
 def test_the_warm_up_survives_a_stop(tiny_data, tmp_path):
-    schedule = replace(RECIPE.schedule, warmup_from_depth=8, warmup_window=3, warmup_until_train_error=70.0)
+    schedule = replace(RECIPE.schedule, deep_warmup=UntilError(from_depth=8, window=3, train_error=70.0))
     recipe = replace(RECIPE, schedule=schedule)
     whole = train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path / "whole")
     for stop in ("2", "6"):
@@ -186,8 +198,8 @@ def test_reduced_precision_learns_like_fp32_and_resumes_bitwise(tiny_data, tmp_p
     [
         ({"model": "resnet14"}, "model is 'resnet8.*' in the run and 'resnet14.*' now"),
         ({"seed": 1}, "seed is 0 in the run and 1 now"),
-        ({"iterations": 30}, "recipe.schedule.iterations is 20 in the run and 30 now"),
-        ({"recipe": replace(RECIPE, optimizer=OptimizerRecipe(nesterov=True))}, "recipe.optimizer"),
+        ({"iterations": 30}, "recipe.schedule.length is '20 iterations' in the run and '30 iterations' now"),
+        ({"recipe": replace(RECIPE, optimizer=Sgd(nesterov=True))}, "recipe.optimizer"),
         ({"test_curve": True}, "test_curve is False"),
     ],
 )
@@ -234,7 +246,7 @@ def test_two_processes_cannot_write_one_run(tiny_data, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tiny_data, tmp_path):
-    recipe = replace(RECIPE, optimizer=OptimizerRecipe(learning_rate=1e30, momentum=0.0))
+    recipe = replace(RECIPE, optimizer=Sgd(learning_rate=1e30, momentum=0.0))
     with pytest.raises(DivergenceError, match=r"training diverged: .*Try a lower --optimizer.learning-rate"):
         train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path)
     for path in (tmp_path / "checkpoints").glob("*.pt"):
@@ -254,7 +266,7 @@ def test_divergence_names_the_checkpoint_that_was_kept(tiny_data, tmp_path):
 
 
 def test_weights_can_be_the_best_on_val(tiny_data, tmp_path):
-    recipe = replace(RECIPE, monitoring=replace(RECIPE.monitoring, weights="best-on-val", eval_every=2))
+    recipe = replace(RECIPE, monitoring=replace(RECIPE.monitoring, weights="best-on-val", eval_every=iterations(2)))
     done = train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path)
     assert done.result["val_error"] == min(row["val_error"] for row in rows(tmp_path) if "val_error" in row)
 
@@ -276,7 +288,7 @@ def test_precise_batch_norm_replaces_the_moving_averages(tiny_data, tmp_path):
 
 def test_training_starts_from_given_weights(tiny_data, tmp_path):
     train("resnet8", tiny_data(), recipe=RECIPE, run_dir=tmp_path / "first")
-    slow = replace(RECIPE, optimizer=OptimizerRecipe(learning_rate=1e-12, weight_decay=0.0))
+    slow = replace(RECIPE, optimizer=Sgd(learning_rate=1e-12, weight_decay=0.0))
     train(
         "resnet8",
         tiny_data(),
@@ -457,7 +469,7 @@ def test_the_norm_of_the_gradients_is_clipped(tiny_data, tmp_path):
 
 
 def test_muon_learns_and_resumes_bitwise(tiny_data, tmp_path):
-    recipe = with_fields(optimizer={"kind": "muon", "momentum": 0.6, "nesterov": True})
+    recipe = replace(RECIPE, optimizer=Muon(learning_rate=0.05, momentum=0.6, nesterov=True))
     done = train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path / "whole")
     assert done.result["train_error"] < rows(tmp_path / "whole")[0]["train_error"]
     for stop in ("3", "7", None):
@@ -467,7 +479,8 @@ def test_muon_learns_and_resumes_bitwise(tiny_data, tmp_path):
 
 def test_the_average_of_the_weights_is_kept_evaluated_and_resumed(tiny_data, tmp_path):
     recipe = with_fields(
-        regularization={"ema_decay": 0.7}, monitoring={"checkpoint_every": 1, "keep_checkpoints": 50, "eval_every": 20}
+        regularization={"ema_decay": 0.7},
+        monitoring={"checkpoint_every": iterations(1), "keep_checkpoints": 50, "eval_every": iterations(20)},
     )
     train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path, stop_after="7")
     done = train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path, resume=True)

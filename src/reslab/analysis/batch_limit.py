@@ -35,6 +35,20 @@ class BatchLimit:
     peak_bytes: int
     largest_batch_with_gaps: int
 
+    def describe(self, name: str, image_size: tuple[int, int], precision: str) -> str:
+        """In words, with what a CPU's allocator takes away."""
+        height, width = image_size
+        text = (
+            f"training       {name}: batches of up to {self.largest_batch:,} images of {height}x{width} fit in "
+            f"{self.memory_bytes / 2**30:.2f} GiB ({self.peak_bytes / 2**30:.2f} GiB at the peak, in {precision})"
+        )
+        if library := leaves_gaps():
+            text += (
+                f"\n               on this machine's CPU count on {self.largest_batch_with_gaps:,}: {library} leaves "
+                "gaps between tensors, which 2.38 fills"
+            )
+        return text
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)

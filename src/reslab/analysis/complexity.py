@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from reslab.errors import ModelError
 from reslab.models.build import build
 from reslab.models.spec import NetSpec
+from reslab.texts import show_count
 
 __all__ = ["Layer", "Summary", "count_macs", "summarize"]
 
@@ -83,6 +84,26 @@ class Summary:
                 output_shape=above.output_shape if called else layer.output_shape,
             )
         return list(rows.values())
+
+    def cells(self, depth: int) -> list[tuple[str, str, str, str]]:
+        """`rows` as texts: layer, indented by its depth, output, parameters and multiply-adds."""
+        cells = []
+        for layer in self.rows(depth):
+            name = f"{layer.name.rsplit('.', 1)[-1]} ({layer.kind})" if layer.name else layer.kind
+            parameters, macs = (f"{number:,}" if number else "" for number in (layer.parameters, layer.macs))
+            cells.append(("  " * layer.nesting + name, " x ".join(map(str, layer.output_shape)), parameters, macs))
+        return cells
+
+    def __str__(self) -> str:
+        total = self.input_bytes + self.activation_bytes + self.parameter_bytes
+        megabytes = (
+            f"{size / 1e6:.2f} MB" for size in (self.input_bytes, self.activation_bytes, self.parameter_bytes, total)
+        )
+        return (
+            f"parameters     {self.parameters:,}\n"
+            f"multiply-adds  {show_count(self.macs)} at a batch of {self.input_shape[0]}\n"
+            "memory         input {}, activations forward and backward {}, parameters {}: {} in all".format(*megabytes)
+        )
 
     @cached_property
     def names(self) -> frozenset[str]:

@@ -38,10 +38,10 @@ def bench_rates(
     """What the machine reaches: the record of matrix products and copies.
 
     Args:
-        rates: fp32, bf16, int8 or copy; all by default.
-        threads: one a core by default.
-        turns: of each.
-        seconds: of a turn.
+        rates: fp32, bf16, int8 (products of 2048-wide matrices) or copy (of memory); all by default.
+        threads: threads; by default one a core.
+        turns: turns of each contender.
+        seconds: seconds of a turn.
         tell: is told what is being done.
 
     Raises:
@@ -72,15 +72,17 @@ def bench_training(
     """Training steps against the loops that most people write: the record.
 
     Args:
-        models: names or spellings.
-        data: name of a data set, or a folder; generated images by default.
-        input_size: side of generated images, or of photos kept in memory.
+        models: names or spellings, as in resnet20 or resnet20[shortcut=C].
+        data: name of a data set, or a folder of class folders; by default generated images.
+        input_size: side of generated images. With a folder, its photos may then have any size: ours are kept in
+            memory, resized and cropped, and the peers cut random crops out of the files.
         batch_size: images a step; the recipe's by default.
         recipe: name of a recipe, or a TOML file.
-        fields: of the recipe, by their paths, as texts.
-        peers: of eager-nchw, eager-channels-last, compiled, torchvision and timm.
-        turns: of each contender.
-        steps: of a turn, after 5 that are not timed.
+        fields: fields of the recipe, by their paths, as texts.
+        peers: names of peers: eager-nchw, eager-channels-last, compiled, torchvision, timm; the last two where they
+            have the network.
+        turns: turns of each contender.
+        steps: steps of a turn, after 5 that are not timed.
         profiled_steps: under torch's profiler, after the turns.
         tell: is told what is being done.
 
@@ -88,7 +90,8 @@ def bench_training(
         ReslabError: a bad argument, or a contender that fails.
     """
     from reslab.bench.records import make_record
-    from reslab.bench.training import TrainingTask, check_task, compare_training
+    from reslab.bench.training import compare_training
+    from reslab.bench.training_task import TrainingTask, check_task
     from reslab.bench.turns import Turns
 
     changes = {**({"hardware.compile": "off"} if profiled_steps else {}), **(fields or {})}
@@ -110,9 +113,25 @@ def bench_training(
     return make_record("profile" if profiled_steps else "training", settings, rows)
 
 
-def bench_profile(models: Sequence[str], *, steps: int = 8, **options: Any) -> dict[str, Any]:
-    """Where a training step's time goes; arguments are those of `bench_training`."""
-    return bench_training(models, steps=steps, profiled_steps=steps, **options)
+def bench_profile(
+    models: Sequence[str],
+    *,
+    peers: Sequence[str] = ("eager-nchw",),
+    turns: int = 3,
+    steps: int = 8,
+    **options: Any,
+) -> dict[str, Any]:
+    """Where a training step's time goes: the record.
+
+    Args:
+        models: names or spellings, as in resnet20 or resnet20[shortcut=C].
+        peers: names of peers: eager-nchw, eager-channels-last, torchvision, timm; the last two where they have the
+            network.
+        turns: turns of each contender.
+        steps: steps of a turn, after 5 that are not timed; and of the profile.
+        **options: of `bench_training`.
+    """
+    return bench_training(models, peers=peers, turns=turns, steps=steps, profiled_steps=steps, **options)
 
 
 def bench_inference(
@@ -129,13 +148,14 @@ def bench_inference(
     """Networks at work, images in and logits out: the record.
 
     Args:
-        subjects: networks by name or spelling, or exported files of one network.
+        subjects: networks by name or spelling; or exported files for pixels (.onnx, .xml), all of one network, which
+            are compared with each other and with the peers.
         batch_size: images at a time; each is a contest of its own.
-        input_size: side of the images.
-        engines: that take part.
-        threads: of every contender; one a core by default.
-        turns: of each.
-        seconds: of a turn, at the least.
+        input_size: side of the images; by default what the network was made for.
+        engines: engines that take part; ours are left out where files are given.
+        threads: threads of every contender; by default one a core.
+        turns: turns of each contender.
+        seconds: seconds of a turn, at the least.
         tell: is told what is being done.
 
     Raises:
@@ -173,11 +193,11 @@ def bench_pipeline(
     """The way from image files to labels: the record.
 
     Args:
-        file: exported for pixels.
-        folder: of image files, at any depth.
+        file: exported file for pixels (.onnx, .xml).
+        folder: folder of image files, at any depth.
         batch_size: images at a time.
-        threads: of the network's engine; one a core by default.
-        turns: of each contender.
+        threads: threads of the network's engine; by default one a core.
+        turns: turns of each contender.
         steps: times that a turn goes through the folder, after one that is not timed.
         tell: is told what is being done.
 
@@ -219,15 +239,15 @@ def bench_memory(
     """The peak memory of training, with and without gradient checkpointing: the record.
 
     Args:
-        model: name or spelling.
+        model: name or spelling, as in resnet1202.
         batch_size: images a step; the recipe's by default.
-        kept_batch_size: images a step of the contender that keeps every activation.
-        memory: limit of one more contender.
-        input_size: side of the generated images.
+        kept_batch_size: images a step of the contender that keeps every activation, where more would not fit.
+        memory: memory limit of one more contender, as in 2GiB.
+        input_size: side of the generated images; by default what the network was made for.
         recipe: name of a recipe, or a TOML file.
-        fields: of the recipe, by their paths, as texts.
-        turns: of each contender.
-        steps: of a turn, after one that is not timed.
+        fields: fields of the recipe, by their paths, as texts.
+        turns: turns of each contender.
+        steps: steps of a turn, after one that is not timed.
         tell: is told what is being done.
 
     Raises:
@@ -235,7 +255,7 @@ def bench_memory(
     """
     from reslab.bench.memory import compare_memory
     from reslab.bench.records import make_record
-    from reslab.bench.training import TrainingTask
+    from reslab.bench.training_task import TrainingTask
     from reslab.bench.turns import Turns
 
     chosen = _recipe(recipe, fields or {}, batch_size)
@@ -258,10 +278,11 @@ def bench_memory(
 
 
 def _recipe(name: str, changes: Mapping[str, str], batch_size: int | None) -> "Recipe":
-    from reslab.training.recipe_files import load_recipe, with_overrides
+    from reslab.training.recipe_files import load_recipe
+    from reslab.training.recipe_overrides import with_overrides
 
     given = {"data.batch_size": str(batch_size)} if batch_size is not None else {}
-    return with_overrides(load_recipe(name), {**changes, **given})
+    return with_overrides(load_recipe(name), {**changes, **given}, flags=True)
 
 
 def _listed(changes: Mapping[str, str]) -> list[str]:

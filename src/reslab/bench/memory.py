@@ -16,7 +16,8 @@ from typing import Any
 
 from reslab.analysis.training_memory import IMPORT_BYTES, estimate_training_memory
 from reslab.bench.records import describe, find, ratios
-from reslab.bench.training import TrainingTask, check_task, our_work
+from reslab.bench.training import our_work
+from reslab.bench.training_task import TrainingTask, check_task
 from reslab.bench.turns import Contender, Turns, Work, take_turns
 from reslab.environment import resident_bytes
 

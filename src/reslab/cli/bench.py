@@ -3,23 +3,17 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from reslab.bench import contests
-from reslab.cli.bench_arguments import (
-    BenchArguments,
-    InferenceArguments,
-    MemoryArguments,
-    PipelineArguments,
-    ProfileArguments,
-    RatesArguments,
-    TrainingArguments,
-)
 from reslab.cli.command import Command
+from reslab.cli.forms import form_of
 from reslab.cli.output import output_console, print_json, print_table
-from reslab.cli.recipe_flags import SYNONYMS
 from reslab.errors import ReslabError
+from reslab.fields import knob
 
 INTRO = """Measure speed and memory on this machine, ours and others' by turns, in figures that can be compared.
 
@@ -36,8 +30,16 @@ meet the same moods of the machine; what is shown are medians over the turns, wi
 programs should rest meanwhile."""
 
 
-def run(contest: Callable[..., dict[str, Any]], asked: BenchArguments) -> int:
-    """Runs a benchmark: what its function takes is what its form asks for, but for how the record is shown."""
+@dataclass(frozen=True, kw_only=True)
+class RecordArguments:
+    """What every benchmark is asked for besides what its function takes."""
+
+    json: bool = knob(False, "Print the record as JSON.")
+    out: Path | None = knob(None, "File for the record: every turn, settings, versions, processor.")
+
+
+def run(contest: Callable[..., dict[str, Any]], asked: Any) -> int:
+    """Runs a benchmark, and shows its record."""
     given = {name: value for name, value in vars(asked).items() if name not in ("json", "out")}
     for name in ("models", "subjects"):
         if name in given and not given[name]:
@@ -75,13 +77,13 @@ def _telling() -> Iterator[Callable[[str], None]]:
 
 COMMANDS = {
     "rates": Command(
-        RatesArguments,
+        form_of(contests.bench_rates, RecordArguments, rates="RATE"),
         "what this machine reaches: matrix products in several number formats, and copies",
         "  reslab bench rates fp32 copy",
         partial(run, contests.bench_rates),
     ),
     "training": Command(
-        TrainingArguments,
+        form_of(contests.bench_training, RecordArguments, models="MODEL"),
         "training steps, from images to updated weights, against the loops that most people write",
         """\
   reslab bench training resnet20 resnet56 --data photos/ --turns 3
@@ -90,10 +92,9 @@ COMMANDS = {
 Ours is what `reslab train` does. The peers have a DataLoader of two workers with PIL transforms, and torch's SGD:
 eager-nchw trains the same network, eager-channels-last and compiled as they say; torchvision and timm their own.""",
         partial(run, contests.bench_training),
-        SYNONYMS,
     ),
     "profile": Command(
-        ProfileArguments,
+        form_of(contests.bench_profile, RecordArguments, contests.bench_training, models="MODEL"),
         "where a training step's time goes, and what is the least that its convolutions could take",
         """\
   reslab bench profile resnet20 resnet56
@@ -102,10 +103,9 @@ eager-nchw trains the same network, eager-channels-last and compiled as they say
 Contenders are those of `reslab bench training`, none of them compiled. After their turns each takes some steps under
 torch's profiler, which makes them slightly slower.""",
         partial(run, contests.bench_profile),
-        SYNONYMS,
     ),
     "inference": Command(
-        InferenceArguments,
+        form_of(contests.bench_inference, RecordArguments, subjects="MODEL|FILE"),
         "networks at work, images in and logits out, by every engine that is installed",
         """\
   reslab bench inference resnet50                                  the engines against each other
@@ -116,7 +116,7 @@ Networks get fresh weights, on which speed does not depend. torchvision's networ
         partial(run, contests.bench_inference),
     ),
     "pipeline": Command(
-        PipelineArguments,
+        form_of(contests.bench_pipeline, RecordArguments, file="FILE", folder="FOLDER"),
         "the way from image files to labels: ours, that of most people, and how fast it can be",
         """\
   reslab bench pipeline resnet50-int8.xml photos/ --batch-size 16
@@ -127,7 +127,7 @@ them can reach on these cores.""",
         partial(run, contests.bench_pipeline),
     ),
     "memory": Command(
-        MemoryArguments,
+        form_of(contests.bench_memory, RecordArguments, model="MODEL"),
         "the peak memory of training, with and without gradient checkpointing, and what it costs",
         """\
   reslab bench memory resnet1202 --kept-batch-size 32 --memory 2GiB

@@ -27,14 +27,12 @@ class Command:
         summary: what it does, as a line of a list.
         description: examples and what else helps to use it.
         run: does it, and returns the exit code.
-        synonyms: names that other programs have for its flags, and its own.
     """
 
     form: type
     summary: str
     description: str
     run: Callable[[Any], int]
-    synonyms: Mapping[str, str] = field(default_factory=dict)
 
 
 def argument(default: Any = MISSING, help: str = "", *, metavar: str = "", **extra: Any) -> Any:
@@ -79,4 +77,4 @@ def _run(command: Command, name: str, arguments: Sequence[str]) -> int:
     if any(word in _HELP_FLAGS for word in arguments):
         print(help_text(command.form, command.summary, command.description, name, everything="--help-all" in arguments))
         return 0
-    return command.run(parse(command.form, name, arguments, command.synonyms))
+    return command.run(parse(command.form, name, arguments))

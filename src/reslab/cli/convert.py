@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import net_fields, net_flags
-from reslab.cli.output import JSON_HELP, print_json
+from reslab.cli.output import JsonArguments, print_report
 from reslab.fields import knob
+from reslab.models.layouts import LAYOUTS, WRITABLE_LAYOUTS
 
-From = Literal["auto", "torchvision", "timm", "timm-preact", "timm-vgg", "akamaster", "kuangliu", "kellerjordan", "fb"]
-To = Literal["torchvision", "timm", "timm-preact", "timm-vgg", "akamaster", "kuangliu"]
 _DESCRIPTION = """\
   reslab convert resnet20-12fca82f.th --model resnet20[shortcut_padding=split]
   reslab convert checkpoint.pth --model resnet50 --to timm --out resnet50-timm.safetensors
@@ -22,18 +20,17 @@ network does not have are taken into the means of its batch norms. Every tensor 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(JsonArguments):
     file: Path = argument(
         help="Weights: .safetensors, or saved by torch (.pth, .th, .pt), or .caffemodel; or the folder of a run.",
         metavar="FILE|RUN",
     )
     model: str | None = knob(None, "Name or spelling of the network that they are for; a run knows it.")
-    layout: From = knob("auto", "Library whose names the file has.")
-    to: To = knob("torchvision", "Library whose names to write.")
+    layout: str = knob("auto", "Library whose names the file has.", choices=("auto", *LAYOUTS))
+    to: str = knob("torchvision", "Library whose names to write.", choices=WRITABLE_LAYOUTS)
     out: Path | None = knob(
         None, "File to write (.safetensors, .pth, .pt); by default the file's name with -torchvision.safetensors."
     )
-    json: bool = knob(False, JSON_HELP)
     net: Mapping[str, str] = net_flags()
 
 
@@ -44,12 +41,7 @@ def run(asked: Arguments) -> int:
     report = convert_weights(
         asked.file, asked.model, net_fields(asked.net), layout=asked.layout, to=asked.to, out=asked.out
     )
-    if asked.json:
-        print_json(report.to_dict())
-    else:
-        print(f"{report.loaded}.\n{report.path}: {report.num_tensors} tensors with {report.to}'s names, ", end="")
-        print(f"for {report.model}.")
-    return 0
+    return print_report(report, asked.json)
 
 
 COMMANDS = {"": Command(Arguments, "rewrite weights with another library's names", _DESCRIPTION, run)}

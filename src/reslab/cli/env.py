@@ -1,19 +1,11 @@
 """`reslab env`."""
 
-from dataclasses import dataclass
-
 from reslab.cli.command import Command
-from reslab.cli.output import JSON_HELP, print_json
+from reslab.cli.output import JsonArguments, print_json
 from reslab.environment import describe_environment
-from reslab.fields import knob
 
 
-@dataclass(frozen=True, kw_only=True)
-class Arguments:
-    json: bool = knob(False, JSON_HELP)
-
-
-def run(asked: Arguments) -> int:
+def run(asked: JsonArguments) -> int:
     """Shows what numbers depend on."""
     environment = describe_environment()
     if asked.json:
@@ -25,4 +17,6 @@ def run(asked: Arguments) -> int:
     return 0
 
 
-COMMANDS = {"": Command(Arguments, "versions and processor, for a record or a bug report", "  reslab env --json", run)}
+COMMANDS = {
+    "": Command(JsonArguments, "versions and processor, for a record or a bug report", "  reslab env --json", run)
+}

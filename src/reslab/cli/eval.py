@@ -1,14 +1,14 @@
 """`reslab eval`."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from reslab.cli.command import Command, argument, flags_of
 from reslab.cli.networks import NET_HELP, NetworkArguments
-from reslab.cli.output import JSON_HELP, print_json, told_errors
+from reslab.cli.output import JSON_HELP, print_json
 from reslab.errors import ReslabError
 from reslab.evaluation.protocol_options import PROTOCOLS, protocol_leaves, read_options
 from reslab.fields import knob
@@ -91,29 +91,30 @@ def run(asked: Arguments) -> int:
         data_dir=asked.data_dir,
         progress=True,
     )
-    _tell(networks, outcomes)
-    picture = asked.confusion or (None if several else _usual_picture(asked, networks[0], outcomes[0]))
-    _leave_files(asked, outcomes[-1], picture)
-    if asked.json:
-        records = [outcome.record for outcome in outcomes]
-        print_json(records[-1] if asked.ensemble or not several else records)
-        return 0
-    _print(outcomes, asked.ensemble)
-    for path in (picture, asked.scores, asked.report):
-        if path:
-            print(path)
-    return 0
-
-
-def _tell(networks: "Sequence[Network]", outcomes: "Sequence[Outcome]") -> None:
-    """What somebody should know of the figures."""
     for network, outcome in zip(networks, outcomes, strict=False):
         if network.about.note:
             print(network.about.note, file=sys.stderr)
         if outcome.record.get("cached"):
             print(
-                f"The scores of {outcome.record['model']} are in the cache; --no-cache computes them.", file=sys.stderr
+                f"The scores of {network.reference.name} are in the cache; --no-cache computes them.", file=sys.stderr
             )
+    picture = asked.confusion or (None if several else _usual_picture(asked, networks[0], outcomes[0]))
+    if asked.scores or asked.report or picture:
+        from reslab.evaluation.report import leave_files
+
+        if complaint := leave_files(outcomes[-1], asked.scores, asked.report, picture):
+            print(complaint, file=sys.stderr)
+    if asked.json:
+        records = [outcome.record for outcome in outcomes]
+        print_json(records[-1] if asked.ensemble or not several else records)
+        return 0
+    for outcome in outcomes[:-1] if asked.ensemble else outcomes:
+        print(f"{outcome.record['model']}: {outcome.errors if asked.ensemble else outcome}" if several else outcome)
+    if asked.ensemble:
+        print(outcomes[-1])
+    for path in filter(None, (picture, asked.scores, asked.report)):
+        print(path)
+    return 0
 
 
 def _usual_picture(asked: Arguments, network: "Network", outcome: "Outcome") -> Path | None:
@@ -123,50 +124,11 @@ def _usual_picture(asked: Arguments, network: "Network", outcome: "Outcome") -> 
     return run.folder / f"confusion-{outcome.role}.png" if run and usual else None
 
 
-def _leave_files(asked: Arguments, outcome: "Outcome", picture: Path | None) -> None:
-    if not (asked.scores or asked.report or picture):
-        return
-    from reslab.evaluation.report import draw_confusion, missing_glyphs, write_report, write_scores
-
-    drawn: list[str] = []
-    if asked.scores:
-        write_scores(outcome, asked.scores)
-    if asked.report:
-        drawn += write_report(outcome, asked.report)
-    if picture:
-        drawn += draw_confusion(outcome, picture)
-    if missing := missing_glyphs(drawn):
-        shown = missing[:10] + ("..." if len(missing) > 10 else "")
-        print(
-            f"No font on this machine has the characters {shown}: they are drawn as boxes; install one that has them, "
-            "such as Noto Sans CJK.",
-            file=sys.stderr,
-        )
-
-
-def _print(outcomes: "Sequence[Outcome]", ensemble: bool) -> None:
-    for outcome in outcomes[:-1] if ensemble else outcomes:
-        name = f"{outcome.record['model']}: " if len(outcomes) > 1 else ""
-        print(name + (told_errors(outcome.record, outcome.data.num_classes) if ensemble else _sentence(outcome)))
-    if ensemble:
-        record = outcomes[-1].record
-        print(f"ensemble: {_sentence(outcomes[-1])}")
-        gain = record["top1_gain"]
-        than = f"than the best of its members, {record['best_member']}"
-        print(f"{abs(gain):.2f} points {'worse' if gain < 0 else 'better'} {than}")
-
-
-def _sentence(outcome: "Outcome") -> str:
-    images = f"{outcome.evaluation.num_images:,} {outcome.role} images of {outcome.data.name}"
-    return f"{told_errors(outcome.record, outcome.data.num_classes)} on {images}, {outcome.how}"
-
-
 COMMANDS = {
     "": Command(
         Arguments,
         "error rates of runs, weight files, exported files and ensembles, by the paper's test protocols",
         _DESCRIPTION,
         run,
-        {"batch": "batch-size", "gpu": "device", "dataset": "data"},
     )
 }

@@ -8,7 +8,7 @@ from typing import Literal
 
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import NET_HELP, NetworkArguments
-from reslab.cli.output import JSON_HELP, print_json, show_size
+from reslab.cli.output import JSON_HELP, print_report
 from reslab.fields import knob
 
 _INTRO = """Write a network as a file that runs without this package, for batches of any size.
@@ -51,22 +51,9 @@ def run(kind: str, asked: Arguments) -> int:
         print(network.about.note, file=sys.stderr)
     opset = asked.opset if isinstance(asked, OnnxArguments) else None
     report = network.export(asked.out, format=kind, input=asked.input, opset=opset, progress=True)
-    if asked.json:
-        reference = network.reference
-        weights = str(reference.folder or reference.weights or "fresh")
-        print_json({"model": network.about.model, "weights": weights, **report.to_dict()})
-        return 0
-    version = f"opset {report.opset}, " if report.opset else ""
-    shape = ", ".join(map(str, report.input_shape))
-    pixels = " uint8" if report.input == "uint8" else ""
-    size = show_size(report.num_bytes)
-    print(f"{report.path}: {size}, {version}{report.num_nodes:,} nodes, images (batch, {shape}){pixels}")
-    batches = f"{', '.join(map(str, report.batch_sizes[:-1]))} and {report.batch_sizes[-1]}"
-    print(
-        f"Agrees with PyTorch on batches of {batches} random images: largest difference "
-        f"{report.largest_difference:.1e}, largest logit {report.largest_logit:.3g}."
-    )
-    return 0
+    reference = network.reference
+    weights = str(reference.folder or reference.weights or "fresh")
+    return print_report(report, asked.json, model=network.about.model, weights=weights)
 
 
 INTRO = _INTRO

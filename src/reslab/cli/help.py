@@ -86,7 +86,8 @@ def _entry(head: str, item: Knob, kinds: Sequence[str] = ()) -> str:
     if kinds:
         text = f"{text} (of {', '.join(kinds)})"
     default = item.default
-    if default not in (MISSING, None, "", (), False, True) and "efault" not in text:
+    untold = default is MISSING or default is None or isinstance(default, bool) or default in ("", ())
+    if not untold and "efault" not in text:
         text = f"{text} Default: {show(default, ',' if item.extra.get('several') else '-')}."
     return f"  {head}\n{_wrapped(text, '      ')}"
 

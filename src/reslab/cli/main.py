@@ -5,10 +5,12 @@ Importing this module imports neither torch nor a library of tables, so that `re
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
-from reslab.errors import ReslabError, suggestion
+from reslab.errors import ReslabError, ReslabWarning, suggestion
 
 __all__ = ["COMMANDS", "entry_point", "main"]
 
@@ -57,7 +59,10 @@ def main(arguments: Sequence[str]) -> int:
         from reslab.cli.command import dispatch
 
         module = import_module(f"reslab.cli.{name.replace('-', '_')}")
-        return dispatch(module.COMMANDS, name, getattr(module, "INTRO", ""), rest)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", ReslabWarning)
+            warnings.showwarning = _show_warning
+            return dispatch(module.COMMANDS, name, getattr(module, "INTRO", ""), rest)
     except ReslabError as error:
         return _refuse(str(error), error)
     except BrokenPipeError:  # the reader of our output has had enough, as `| head` does
@@ -74,6 +79,13 @@ def main(arguments: Sequence[str]) -> int:
 def entry_point() -> None:
     """The console script."""
     sys.exit(main(sys.argv[1:]))
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Ours as a sentence; others with the line of code that they come from."""
+    ours = issubclass(category, ReslabWarning)
+    text = f"reslab: {message}\n" if ours else warnings.formatwarning(message, category, *where[:2])
+    sys.stderr.write(text)
 
 
 def _refuse(sentence: str, error: Exception) -> int:

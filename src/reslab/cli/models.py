@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from reslab.cli.command import Command, argument
-from reslab.cli.output import JSON_HELP, print_json, print_table
+from reslab.cli.output import JsonArguments, print_json, print_table
 from reslab.errors import ModelError, suggestion
-from reslab.fields import knob
 from reslab.models import list_models
 from reslab.models.released import cards_of
 from reslab.models.zoo import named_model
@@ -19,9 +18,8 @@ another network: resnet20[shortcut=C]."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(JsonArguments):
     pattern: str = argument("*", "Shell-style wildcard; all by default.", metavar="PATTERN")
-    json: bool = knob(False, JSON_HELP)
 
 
 def run(asked: Arguments) -> int:

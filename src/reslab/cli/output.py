@@ -3,14 +3,23 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from reslab.fields import knob
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["JSON_HELP", "count", "output_console", "print_json", "print_table", "show_size", "told_errors"]
+__all__ = ["JSON_HELP", "JsonArguments", "output_console", "print_json", "print_report", "print_table"]
 
 JSON_HELP = "Print JSON."
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonArguments:
+    json: bool = knob(False, JSON_HELP)
 
 
 def output_console() -> "Console":
@@ -45,17 +54,20 @@ def print_json(value: Any) -> None:
     print()
 
 
-def show_size(num_bytes: int) -> str:
-    """In megabytes or kilobytes."""
-    return f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:,.1f} kB"
+def print_report(report: Any, as_json: bool, *, and_then: Path | None = None, **first: Any) -> int:
+    """Prints what was done, in its own words or for programs.
 
+    Args:
+        report: that has `to_dict()`.
+        as_json: for programs.
+        and_then: file or folder to name behind its words, where there is one.
+        **first: what JSON says before the report.
 
-def count(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: `1 class`, `2,000 classes`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def told_errors(record: dict[str, Any], num_classes: int) -> str:
-    """A record's error rates as words; five answers of five classes or fewer are never wrong, and not worth a word."""
-    top5 = f", top-5 error {record['top5_error']:.2f} %" if num_classes > 5 else ""
-    return f"top-1 error {record['top1_error']:.2f} %{top5}"
+    Returns:
+        Exit code 0.
+    """
+    if as_json:
+        print_json({**first, **report.to_dict()})
+    else:
+        print(report, *[and_then] * (and_then is not None), sep="\n")
+    return 0

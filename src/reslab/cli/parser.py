@@ -5,7 +5,7 @@ Importing this module imports neither torch nor a library of tables.
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
@@ -17,18 +17,33 @@ from reslab.fields import Knob, knobs
 __all__ = ["UsageError", "make_parser", "parse"]
 
 
+_SYNONYMS = {
+    "arch": "model",
+    "batch": "batch-size",
+    "bs": "batch-size",
+    "dataset": "data",
+    "gpu": "device",
+    "learning-rate": "optimizer.learning-rate",
+    "lr": "optimizer.learning-rate",
+    "num-workers": "workers",
+    "top-k": "top",
+    "topk": "top",
+    "wd": "optimizer.weight-decay",
+}
+"""What other programs call some flags; the first that a command has is meant."""
+
+
 class UsageError(ReslabError):
     """A command line that cannot be read; the message says what would do."""
 
 
-def parse(form: type, name: str, arguments: Sequence[str], synonyms: Mapping[str, str]) -> Any:
+def parse(form: type, name: str, arguments: Sequence[str]) -> Any:
     """A command's arguments.
 
     Args:
         form: dataclass of them.
         name: of the command, behind `reslab`.
         arguments: what follows the name.
-        synonyms: names that other programs have for its flags, and its own.
 
     Raises:
         UsageError: they cannot be read.
@@ -36,7 +51,7 @@ def parse(form: type, name: str, arguments: Sequence[str], synonyms: Mapping[str
     parser = make_parser(form, name)
     given, unknown = parser.parse_known_args([_normal(word) for word in arguments])
     if unknown:
-        _refuse(unknown[0], parser, name, synonyms)
+        _refuse(unknown[0], parser, name)
     values: dict[str, Any] = {}
     for item in knobs(form):
         text = getattr(given, item.name, None)
@@ -116,14 +131,14 @@ def _normal(word: str) -> str:
     return f"{flag.replace('_', '-')}{equals}{value}"
 
 
-def _refuse(word: str, parser: argparse.ArgumentParser, name: str, synonyms: Mapping[str, str]) -> NoReturn:
+def _refuse(word: str, parser: argparse.ArgumentParser, name: str) -> NoReturn:
     if not word.startswith("-"):
         raise UsageError(
             f"reslab {name} does not know what to do with {word!r}; `reslab {name} --help` says what it takes."
         )
     flag = word.partition("=")[0]
     flags = [option for action in parser._actions for option in action.option_strings]
-    if (meant := synonyms.get(flag.lstrip("-"))) and f"--{meant}" in flags:
+    if (meant := _SYNONYMS.get(flag.lstrip("-"))) and f"--{meant}" in flags:
         raise UsageError(f"reslab {name} has no {flag}; it is called --{meant}.")
     last = {option.rpartition(".")[2]: option for option in flags if "." in option}
     if (meant := last.get(flag.lstrip("-"))) is not None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reslab.cli.command import Command, argument
-from reslab.cli.output import JSON_HELP, print_json
+from reslab.cli.output import JsonArguments, print_report
 from reslab.fields import knob
 
 _DESCRIPTION = """\
@@ -17,7 +17,7 @@ that every command takes as it takes a run's."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(JsonArguments):
     run: Path = argument(help="Folder of a finished run.", metavar="RUN")
     data: str | None = knob(None, "Name of a data set, or a folder of class folders; by default the run's own.")
     images: int = knob(
@@ -28,33 +28,15 @@ class Arguments:
     in_place: bool = knob(False, "Replace the run's own weights and card; the old ones are lost.")
     device: str | None = knob(None, "Device: auto, cpu, cuda, cuda:1, mps.")
     data_dir: Path | None = knob(None, "Folder where named data sets are looked for first.")
-    json: bool = knob(False, JSON_HELP)
 
 
 def run(asked: Arguments) -> int:
     """Measures a run's batch-norm statistics anew."""
     from reslab.evaluation.measured_run import measure_run
 
-    report = measure_run(
-        asked.run,
-        out=asked.out,
-        in_place=asked.in_place,
-        data=asked.data,
-        num_images=asked.images,
-        batch_size=asked.batch_size,
-        device=asked.device,
-        data_dir=asked.data_dir,
-        progress=True,
-    )
-    if asked.json:
-        print_json(report.to_dict())
-        return 0
-    if report.val_error_before is None:
-        print(f"{report.data} has no val images to compare on")
-    else:
-        print(f"val error {report.val_error_before:.2f} % before, {report.val_error_after:.2f} % after")
-    print(f"batch norm: {report.note}\n{report.out}")
-    return 0
+    given = {name: value for name, value in vars(asked).items() if name not in ("run", "images", "json")}
+    report = measure_run(asked.run, num_images=asked.images, **given, progress=True)
+    return print_report(report, asked.json)
 
 
 COMMANDS = {

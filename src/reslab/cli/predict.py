@@ -119,6 +119,5 @@ COMMANDS = {
         "labels of image files, by a run, a weight file or an exported file",
         _DESCRIPTION,
         run,
-        {"batch": "batch-size", "top-k": "top", "topk": "top"},
     )
 }

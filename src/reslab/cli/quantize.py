@@ -7,7 +7,7 @@ from typing import Literal
 
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import NET_HELP, NetworkArguments
-from reslab.cli.output import JSON_HELP, print_json, show_size
+from reslab.cli.output import JSON_HELP, print_report
 from reslab.fields import knob
 
 _DESCRIPTION = """\
@@ -56,18 +56,7 @@ def run(asked: Arguments) -> int:
             "WARNING: this int8 network is worse than allowed, or no faster; it was written since --force was given.",
             file=sys.stderr,
         )
-    if asked.json:
-        print_json({"model": network.about.model, **report.to_dict()})
-        return 0
-    found = report.comparison
-    print(f"{report.path}: {show_size(report.num_bytes)}, float32 {show_size(report.float32_bytes)}")
-    seen = ", which the network was trained on" if found.split == "train" else ""
-    print(
-        f"top-1 error {found.int8_error:.2f} %, float32 {found.float32_error:.2f} %, on {found.num_images:,} "
-        f"{found.split} images of {report.data}{seen}; they agree on {found.agreement:.2f} %"
-    )
-    print(f"{found.speed_ratio:.2f} times as fast in {found.engine}, batches of {found.batch_size}")
-    return 0
+    return print_report(report, asked.json, model=network.about.model)
 
 
 COMMANDS = {

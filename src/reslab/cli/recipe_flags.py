@@ -7,20 +7,7 @@ from reslab.cli.command import flags_of
 from reslab.fields import Leaf, leaves
 from reslab.training.recipe import Recipe
 
-__all__ = ["SYNONYMS", "recipe_flags"]
-
-SYNONYMS = {
-    "lr": "optimizer.learning-rate",
-    "learning-rate": "optimizer.learning-rate",
-    "wd": "optimizer.weight-decay",
-    "batch": "batch-size",
-    "bs": "batch-size",
-    "num-workers": "workers",
-    "gpu": "device",
-    "arch": "model",
-    "dataset": "data",
-}
-"""What other programs call some of them."""
+__all__ = ["recipe_flags"]
 
 
 def _leaves() -> Iterator[Leaf]:

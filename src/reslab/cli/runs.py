@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reslab.cli.command import Command, argument
-from reslab.cli.output import JSON_HELP, print_json, print_table
+from reslab.cli.output import JsonArguments, print_json, print_table
 from reslab.errors import ReslabError
-from reslab.fields import knob
 from reslab.runs import describe_run, find_runs
 
 _DESCRIPTION = """\
@@ -19,9 +18,8 @@ _ERRORS = ("train_error", "val_error", "test_error")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(JsonArguments):
     folder: Path = argument(Path("runs"), "Folder to look in, at any depth; runs/ by default.", metavar="FOLDER")
-    json: bool = knob(False, JSON_HELP)
 
 
 def run(asked: Arguments) -> int:

@@ -3,19 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import net_fields, net_flags
 from reslab.cli.output import JSON_HELP, print_json, print_table
 from reslab.environment import parse_size
+from reslab.errors import ModelError
 from reslab.fields import knob
 from reslab.models import NetSpec, parse_model, spell
 from reslab.models.zoo import with_fields
-
-if TYPE_CHECKING:
-    from reslab.analysis.batch_limit import BatchLimit
-    from reslab.analysis.complexity import Summary
 
 _DESCRIPTION = """\
   reslab summary resnet20
@@ -52,8 +49,6 @@ class Arguments:
 def run(asked: Arguments) -> int:
     """Shows networks' layers."""
     if not asked.models:
-        from reslab.errors import ModelError
-
         raise ModelError("which network? Give a name, as in `reslab summary resnet20`; `reslab models` lists them.")
     names = [with_fields(model, net_fields(asked.net)) for model in asked.models]
     specs = [parse_model(name) for name in names]
@@ -80,9 +75,12 @@ def run(asked: Arguments) -> int:
         print(asked.graph)
     for name, spec, summary, limit in zip(names, specs, summaries, limits, strict=True):
         if not asked.graph:
-            _show(spec, summary, asked)
+            print(f"{spell(spec)}, {spec.depth} layers\n")
+            headings = ("layer", "output", "parameters", "multiply-adds")
+            print_table(headings, summary.cells(asked.depth), right=headings[2:])
+            print(f"\n{summary}")
         if limit:
-            _show_limit(name, summary, limit, asked.precision)
+            print(limit.describe(name, summary.input_shape[2:], asked.precision))
     return 0
 
 
@@ -94,55 +92,11 @@ def _draw(names: Sequence[str], specs: Sequence[NetSpec], sides: Sequence[int], 
     draw([describe(spec, (side, side), name=name) for name, spec, side in zip(names, specs, sides, strict=True)], path)
 
 
-def _show(spec: NetSpec, summary: "Summary", asked: Arguments) -> None:
-    rows = []
-    for layer in summary.rows(asked.depth):
-        name = f"{layer.name.rsplit('.', 1)[-1]} ({layer.kind})" if layer.name else layer.kind
-        counts = (f"{number:,}" if number else "" for number in (layer.parameters, layer.macs))
-        rows.append(("  " * layer.nesting + name, " x ".join(map(str, layer.output_shape)), *counts))
-    print(f"{spell(spec)}, {spec.depth} layers\n")
-    print_table(("layer", "output", "parameters", "multiply-adds"), rows, right=("parameters", "multiply-adds"))
-    total = summary.input_bytes + summary.activation_bytes + summary.parameter_bytes
-    print(f"\nparameters     {summary.parameters:,}")
-    print(f"multiply-adds  {_count(summary.macs)} at a batch of {asked.batch_size}")
-    print(
-        f"memory         input {_mb(summary.input_bytes)}, activations forward and backward "
-        f"{_mb(summary.activation_bytes)}, parameters {_mb(summary.parameter_bytes)}: {_mb(total)} in all\n"
-    )
-
-
-def _show_limit(name: str, summary: "Summary", limit: "BatchLimit", precision: str) -> None:
-    from reslab.analysis.batch_limit import leaves_gaps
-
-    height, width = summary.input_shape[2:]
-    print(
-        f"training       {name}: batches of up to {limit.largest_batch:,} images of {height}x{width} fit in "
-        f"{limit.memory_bytes / 2**30:.2f} GiB ({limit.peak_bytes / 2**30:.2f} GiB at the peak, in {precision})"
-    )
-    if library := leaves_gaps():
-        print(
-            f"               on this machine's CPU count on {limit.largest_batch_with_gaps:,}: {library} leaves gaps "
-            "between tensors, which 2.38 fills"
-        )
-
-
-def _count(number: int) -> str:
-    for size, letter in ((10**9, "G"), (10**6, "M")):
-        if number >= size:
-            return f"{number / size:.2f} {letter} ({number:,})"
-    return f"{number:,}"
-
-
-def _mb(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:.2f} MB"
-
-
 COMMANDS = {
     "": Command(
         Arguments,
         "a network's layers: shapes, parameters, multiply-adds, memory",
         _DESCRIPTION,
         run,
-        {"batch": "batch-size"},
     )
 }

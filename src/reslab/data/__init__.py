@@ -1,7 +1,7 @@
 """What goes in: data sets, their normalisation, their augmentation, and the batches made of them."""
 
 from reslab.data.dataset import ImageData, Role, Split
-from reslab.data.loading import NAMED_DATA, AnyData, absolute_spec, available_roles, load_data
+from reslab.data.loading import NAMED_DATA, AnyData, absolute_spec, available_roles, kind_and_classes, load_data
 from reslab.data.photos import PhotoData
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "Split",
     "absolute_spec",
     "available_roles",
+    "kind_and_classes",
     "load_data",
 ]

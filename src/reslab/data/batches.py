@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from reslab.console import progress_bar
+from reslab.console import counting
 from reslab.data.augment import Pixel, crop_positions, draw, draw_erased, epoch_order, random_crops, within
 from reslab.data.dataset import Images, Samples, Split
 from reslab.data.normalization import Normalization
@@ -153,12 +153,11 @@ def read_in_parts(split: Samples, *, asked_to_stop: Callable[[], object] = bool)
         split: read from the first to the last.
         asked_to_stop: called between two parts; may raise.
     """
-    with progress_bar() as bar:
-        task = bar.add_task("Reading images", total=len(split))
+    with counting("Reading images", len(split)) as advance:
         for start in range(0, len(split), _READ_AT_ONCE):
             asked_to_stop()
             yield split.read(start, start + _READ_AT_ONCE)
-            bar.advance(task, _READ_AT_ONCE)
+            advance(_READ_AT_ONCE)
 
 
 def _padded(images: NDArray[Pixel], pad: int) -> NDArray[Pixel]:

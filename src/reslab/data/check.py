@@ -9,19 +9,22 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from PIL import Image
 
+from reslab.console import progress_bar
 from reslab.data.dataset import Role
 from reslab.data.decoding import LARGEST_IMAGE, ORIENTATION, decode_image
 from reslab.data.listing import is_image_name, list_folder
+from reslab.data.shards import INDEX_NAME, check_shards
 from reslab.environment import available_cores
 from reslab.errors import DataError
 from reslab.files.atomic import write_json
 from reslab.files.records import read_record
+from reslab.texts import count
 
-__all__ = ["PROBLEMS", "CheckReport", "Finding", "Problem", "check_folder", "quarantine"]
+__all__ = ["PROBLEMS", "CheckReport", "Finding", "Problem", "ShardReport", "check_data", "check_folder", "quarantine"]
 
 Problem = Literal[
     "unreadable", "truncated", "too-large", "duplicate", "wrong-extension", "no-image", "empty-class", "structure"
@@ -40,6 +43,8 @@ PROBLEMS: dict[Problem, str] = {
 
 UNUSABLE: tuple[Problem, ...] = ("unreadable", "truncated", "too-large")
 """What training would stop at, and a quarantine takes away."""
+
+_MOST_SHOWN = 20  # of a kind, in words
 
 BLOCKING: tuple[Problem, ...] = (*UNUSABLE, "empty-class", "structure")
 """What training would stop at."""
@@ -78,6 +83,25 @@ class CheckReport:
     kinds: dict[str, int]
     findings: tuple[Finding, ...]
 
+    @property
+    def blocking(self) -> bool:
+        """Whether training would stop at something."""
+        return any(finding.problem in BLOCKING for finding in self.findings)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{number:,} {role or 'images'}" for role, number in self.num_images.items())
+        (low_width, low_height), (high_width, high_height) = self.sizes
+        classes = count(self.num_classes, "class", "classes")
+        lines = [f"{counts} in {classes}; {low_width}-{high_width} x {low_height}-{high_height} pixels"]
+        lines.append(", ".join(f"{number:,} {kind}" for kind, number in self.kinds.items()))
+        for problem, words in PROBLEMS.items():
+            found = [finding for finding in self.findings if finding.problem == problem]
+            lines += [f"\n{len(found):,} {problem} ({words}):"] if found else []
+            lines += [f"  {item.path}{f': {item.detail}' if item.detail else ''}" for item in found[:_MOST_SHOWN]]
+            if len(found) > _MOST_SHOWN:
+                lines.append(f"  and {len(found) - _MOST_SHOWN:,} more")
+        return "\n".join(lines if self.findings else [*lines, "nothing is wrong"])
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         return {
@@ -98,6 +122,43 @@ class _Seen:
     size: tuple[int, int] = (0, 0)
     kinds: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardReport:
+    """What `check_data` found of shards: each has the checksum of the index.
+
+    Args:
+        num_images: by role.
+    """
+
+    num_images: dict[Role, int]
+    blocking: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{number:,} {role}" for role, number in self.num_images.items())
+        return f"{counts} images in shards with the checksums of the index"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"num_images": self.num_images, "checksums": "equal"}
+
+
+def check_data(folder: Path, *, progress: bool = False) -> CheckReport | ShardReport:
+    """Reads every image of a folder, or every byte of shards.
+
+    Args:
+        folder: of class folders, of train/, val/ and test/ that hold them, or of shards.
+        progress: whether to show a bar.
+
+    Raises:
+        DataError: there is no such folder, it has no class folders, or a shard is not the index's.
+    """
+    if (folder / INDEX_NAME).is_file():
+        return ShardReport(num_images=check_shards(folder))
+    with progress_bar(enabled=progress) as bar:
+        task = bar.add_task("Reading images", total=None)
+        return check_folder(folder, advance=lambda done, all: bar.update(task, completed=done, total=all))
 
 
 def check_folder(folder: Path, *, advance: Callable[[int, int], object] | None = None) -> CheckReport:

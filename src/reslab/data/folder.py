@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reslab.console import progress_bar
+from reslab.console import counting
 from reslab.data.dataset import ImageData, Images, Role, Split
 from reslab.data.decoding import in_mode, is_grey, open_image, upright, upright_size
 from reslab.data.listing import Listing
@@ -54,9 +54,9 @@ def read_folder(listing: Listing, progress: bool, channels: int | None = None) -
         DataError: an image is damaged or of another size; the message names the file.
     """
     num_images = sum(len(files) for classes in listing.files.values() for files in classes)
-    with progress_bar(enabled=progress and num_images >= _WORTH_A_BAR) as bar:
-        task = bar.add_task(f"Reading {listing.name}", total=num_images)
-        reader = _Reader(num_images, lambda: bar.advance(task), channels)
+    shown = progress and num_images >= _WORTH_A_BAR
+    with counting(f"Reading {listing.name}", num_images, enabled=shown) as advance:
+        reader = _Reader(num_images, lambda: advance(1), channels)
         deciding: list[Role] = [role for role in listing.files if role != "test"] or list(listing.files)
         pixels = {role: reader.read_all(listing.files[role]) for role in deciding}
         reader.channels = reader.channels or (1 if reader.grey else 3)

@@ -13,7 +13,7 @@ from reslab.data.search_path import find_first
 from reslab.data.shards import INDEX_NAME, is_url, load_shards, shard_roles
 from reslab.errors import DataError, suggestion
 
-__all__ = ["NAMED_DATA", "AnyData", "DataKind", "absolute_spec", "available_roles", "load_data"]
+__all__ = ["NAMED_DATA", "AnyData", "DataKind", "absolute_spec", "available_roles", "kind_and_classes", "load_data"]
 
 AnyData: TypeAlias = ImageData | PhotoData
 DataKind = Literal["auto", "small", "photos"]
@@ -99,7 +99,7 @@ def load_data(
         return _only(_load_named(str(spec), data_dir, roles, progress), roles)
     view = view or _USUAL_VIEW
     place = _place(spec, data_dir)
-    if is_url(place) or os.path.isfile(os.path.join(place, INDEX_NAME)):
+    if _are_shards(place):
         if kind == "small":
             raise DataError(f"{spec} is shards of photos; give a folder of small images, or a recipe for photos.")
         return load_shards(place, view, roles=roles)
@@ -112,6 +112,28 @@ def load_data(
     return list_photos(folder, listing, view)
 
 
+def kind_and_classes(
+    spec: str | Path, data_dir: Path | None = None
+) -> tuple[Literal["small", "photos"], tuple[str, ...]]:
+    """Whether a folder's images are small ones or photos, as `load_data` finds, and the names of its classes.
+
+    Args:
+        spec: a folder, shards, or `imagenet`.
+        data_dir: where `imagenet` is looked for first.
+
+    Raises:
+        DataError: no such data.
+    """
+    place = _place(_checked(spec), data_dir)
+    if _are_shards(place):
+        return "photos", load_shards(place, _USUAL_VIEW).classes
+    from reslab.data.folder import are_small
+
+    have = role_folders(Path(place))
+    listing = list_folder(Path(place), [role for role in have if role != "test"] or None)
+    return "small" if are_small(listing) else "photos", listing.classes
+
+
 def available_roles(spec: str | Path, data_dir: Path | None = None) -> tuple[Role, ...]:
     """The roles that a data set has images for; no image is read.
 
@@ -122,7 +144,7 @@ def available_roles(spec: str | Path, data_dir: Path | None = None) -> tuple[Rol
     if spec in NAMED_DATA:
         return _ROLES.get(str(spec), _TWO_ROLES)
     place = _place(spec, data_dir)
-    if is_url(place) or os.path.isfile(os.path.join(place, INDEX_NAME)):
+    if _are_shards(place):
         return shard_roles(place)
     return tuple(role_folders(Path(place)))
 
@@ -157,6 +179,10 @@ def _place(spec: str | Path, data_dir: Path | None) -> str | Path:
             f"no data at {str(spec)!r}: it is neither {', '.join(NAMED_DATA)} nor the path of a folder{near}"
         )
     return spec
+
+
+def _are_shards(place: str | Path) -> bool:
+    return is_url(place) or os.path.isfile(os.path.join(place, INDEX_NAME))
 
 
 def _load_named(name: str, data_dir: Path | None, roles: Collection[Role] | None, progress: bool) -> ImageData:

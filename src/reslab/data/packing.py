@@ -13,14 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from reslab.console import counting
 from reslab.data.dataset import Role
+from reslab.data.loading import load_data
 from reslab.data.photos import Paths, PhotoData, PhotoSplit
 from reslab.data.shards import INDEX_FORMAT, INDEX_NAME
+from reslab.environment import parse_size
 from reslab.errors import DataError
 from reslab.files.atomic import atomic_path, write_bytes
 from reslab.files.hashing import file_digest
+from reslab.texts import count
 
-__all__ = ["PackReport", "pack_shards"]
+__all__ = ["PackReport", "pack_folder", "pack_shards"]
 
 _STARTED = ".packing"  # there while a folder is being filled
 
@@ -38,6 +42,33 @@ class PackReport:
     shards: tuple[str, ...]
     num_images: dict[Role, int]
     num_bytes: int
+
+    def __str__(self) -> str:
+        images = ", ".join(f"{number:,} {role}" for role, number in self.num_images.items())
+        return f"{images} images in {count(len(self.shards), 'shard')}, {self.num_bytes / 1e6:,.1f} MB"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"shards": list(self.shards), "num_images": self.num_images, "num_bytes": self.num_bytes}
+
+
+def pack_folder(folder: str | Path, out: Path, *, shard_size: str = "256MiB", progress: bool = False) -> PackReport:
+    """Packs a folder of photos, as `pack_shards` does.
+
+    Args:
+        folder: of class folders, or of train/, val/ and test/ that hold them.
+        out: folder of the shards.
+        shard_size: after which one is closed, as in 256MiB.
+        progress: whether to show a bar.
+
+    Raises:
+        ReslabError: one folder lies in the other, or as for `pack_shards`.
+    """
+    if out.resolve().is_relative_to(Path(folder).resolve()):
+        raise DataError(f"{out} lies in {folder} itself, and would be read with it; choose another folder.")
+    shard_bytes, data = parse_size(shard_size), load_data(folder, kind="photos")
+    with counting("Packing", sum(len(split) for split in data.splits.values()), enabled=progress) as advance:
+        return pack_shards(data, out, shard_bytes=shard_bytes, advance=advance)
 
 
 def pack_shards(

@@ -9,6 +9,7 @@ from reslab.data.loading import NAMED_DATA, load_data
 from reslab.data.normalization import Normalization
 from reslab.data.preprocessing import Preprocessing
 from reslab.files.atomic import atomic_path
+from reslab.texts import count
 
 __all__ = ["DataStatistics", "measure_data"]
 
@@ -30,6 +31,11 @@ class DataStatistics:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     sha256: str
+
+    def __str__(self) -> str:
+        height, width, _ = self.image_shape
+        mean, std = (",".join(f"{value:.4f}" for value in values) for values in (self.mean, self.std))
+        return f"{count(self.num_images, 'image')} of {width}x{height}\nmean  {mean}\nstd  {std}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""

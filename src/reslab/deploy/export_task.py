@@ -22,6 +22,7 @@ from reslab.deploy.tracing import ExportError, FromPixels
 from reslab.deploy.writing import checked_path
 from reslab.errors import DataError
 from reslab.models.features import FeatureNetwork
+from reslab.texts import show_size
 
 __all__ = ["BATCH_SIZES", "TOLERANCE", "ExportError", "ExportReport", "ExportTask", "InputKind", "Progress", "prepare"]
 
@@ -63,6 +64,18 @@ class ExportReport:
     batch_sizes: tuple[int, ...]
     largest_difference: float
     largest_logit: float
+
+    def __str__(self) -> str:
+        version = f"opset {self.opset}, " if self.opset else ""
+        shape = ", ".join(map(str, self.input_shape))
+        pixels = " uint8" if self.input == "uint8" else ""
+        batches = f"{', '.join(map(str, self.batch_sizes[:-1]))} and {self.batch_sizes[-1]}"
+        return (
+            f"{self.path}: {show_size(self.num_bytes)}, {version}{self.num_nodes:,} nodes, images (batch, {shape})"
+            f"{pixels}\n"
+            f"Agrees with PyTorch on batches of {batches} random images: largest difference "
+            f"{self.largest_difference:.1e}, largest logit {self.largest_logit:.3g}."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""

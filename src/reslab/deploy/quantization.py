@@ -2,8 +2,9 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import numpy as np
 
 from reslab.data import AnyData, Role
 from reslab.data.dataset import Samples
-from reslab.deploy.engine_files import ENGINE_FILES
+from reslab.deploy.engine_files import ENGINE_FILES, EngineFiles
 from reslab.deploy.gate import Comparison, check, compare
 from reslab.deploy.quantizers import QuantizationError
 from reslab.deploy.runtime import Engine, load_deployed
 from reslab.deploy.writing import writing
+from reslab.texts import show_size
 from reslab.trained import Trained
 
 __all__ = ["DEFAULT_IMAGES", "DEFAULT_MAX_DROP", "INT8_SUFFIXES", "Gate", "QuantizationReport", "quantize"]
@@ -55,6 +57,16 @@ class QuantizationReport:
     comparison: Comparison
     forced: bool
     versions: dict[str, str]
+
+    def __str__(self) -> str:
+        found = self.comparison
+        seen = ", which the network was trained on" if found.split == "train" else ""
+        return (
+            f"{self.path}: {show_size(self.num_bytes)}, float32 {show_size(self.float32_bytes)}\n"
+            f"top-1 error {found.int8_error:.2f} %, float32 {found.float32_error:.2f} %, on {found.num_images:,} "
+            f"{found.split} images of {self.data}{seen}; they agree on {found.agreement:.2f} %\n"
+            f"{found.speed_ratio:.2f} times as fast in {found.engine}, batches of {found.batch_size}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -114,50 +126,56 @@ def quantize(
             and one that was there stays as it was.
         ReslabError: the data do not fit, the libraries are missing, or a file cannot be written.
     """
-    out, tell, files = Path(out), progress or (lambda text, done, total: None), ENGINE_FILES[engine]
-    gate = gate or Gate()
-    if out.suffix != INT8_SUFFIXES[engine]:
-        raise QuantizationError(f"{out.name} must end in {INT8_SUFFIXES[engine]}, as {engine}'s files do.")
-    if out.is_dir():
-        raise QuantizationError(f"{out} is a folder; give the name of a file that ends in {out.suffix}.")
+    out, tell, gate = Path(out), progress or (lambda text, done, total: None), gate or Gate()
+    files = ENGINE_FILES[engine]
+    _check_name(out, engine)
     data = trained.about.fit(data)
     if trained.about.classes is None:  # a wrong order would show as an error of 90 %
         trained = Trained(trained.model, trained.about.named(data.classes))
     calibration, held_out, role = _parts(data, num_images)
     with tempfile.TemporaryDirectory() as folder:
-        float32_path, int8_path = (Path(folder) / f"{name}{out.suffix}" for name in ("float32", "int8"))
-        tell("Exporting", 0, 1)
-        files.export(trained, float32_path)
-        tell("Quantising", 0, 1)
-        starts = range(0, len(calibration), _CALIBRATION_BATCH)
-        files.quantize(float32_path, [calibration.read(at, at + _CALIBRATION_BATCH) for at in starts], int8_path)
-        done = 0
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            tell("Comparing", done, 2 * len(held_out))
-
-        with (
-            load_deployed(float32_path, engine, gate.threads) as float32,
-            load_deployed(int8_path, engine, gate.threads) as int8,
-        ):
+        paths = [Path(folder) / f"{name}{out.suffix}" for name in ("float32", "int8")]
+        _make(trained, calibration, files, paths, tell)
+        load = partial(load_deployed, engine=engine, threads=gate.threads)
+        with load(paths[0]) as float32, load(paths[1]) as int8:
+            advance = _counting(tell, 2 * len(held_out))
             comparison = compare(float32, int8, held_out, role=role, advance=advance)
         refused = _refused(comparison, gate)
         for suffix in reversed(files.suffixes):
             with writing(out.with_suffix(suffix)) as temporary:
-                shutil.copyfile(int8_path.with_suffix(suffix), temporary)
-        sizes = [files.num_bytes(path) for path in (int8_path, float32_path)]
+                shutil.copyfile(paths[1].with_suffix(suffix), temporary)
+        float32_bytes, num_bytes = (files.num_bytes(path) for path in paths)
     return QuantizationReport(
         path=out,
         data=data.name,
-        num_bytes=sizes[0],
-        float32_bytes=sizes[1],
+        num_bytes=num_bytes,
+        float32_bytes=float32_bytes,
         calibration_images=len(calibration),
         comparison=comparison,
         forced=refused,
         versions={name: version(name) for name in files.libraries},
     )
+
+
+def _make(trained: Trained, calibration: Samples, files: EngineFiles, paths: Sequence[Path], tell: Progress) -> None:
+    """Writes the float32 file, and the int8 file that is made of it."""
+    tell("Exporting", 0, 1)
+    files.export(trained, paths[0])
+    tell("Quantising", 0, 1)
+    starts = range(0, len(calibration), _CALIBRATION_BATCH)
+    files.quantize(paths[0], [calibration.read(at, at + _CALIBRATION_BATCH) for at in starts], paths[1])
+
+
+def _counting(tell: Progress, total: int) -> Callable[[int], None]:
+    """Adds up what is told to be done."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        tell("Comparing", done, total)
+
+    return advance
 
 
 def _refused(comparison: Comparison, gate: Gate) -> bool:
@@ -169,6 +187,13 @@ def _refused(comparison: Comparison, gate: Gate) -> bool:
             raise
         return True
     return False
+
+
+def _check_name(out: Path, engine: Engine) -> None:
+    if out.suffix != INT8_SUFFIXES[engine]:
+        raise QuantizationError(f"{out.name} must end in {INT8_SUFFIXES[engine]}, as {engine}'s files do.")
+    if out.is_dir():
+        raise QuantizationError(f"{out} is a folder; give the name of a file that ends in {out.suffix}.")
 
 
 def _parts(data: AnyData, num_images: int) -> tuple[Samples, Samples, Role]:

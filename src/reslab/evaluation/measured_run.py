@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reslab.console import progress_bar
+from reslab.console import counting
 from reslab.errors import ReslabError, WeightsError
 from reslab.evaluation.error_rates import evaluate
 from reslab.evaluation.precise_bn import Measurement, measure_batch_norm, save_measured
@@ -40,6 +40,12 @@ class MeasuredRun:
     val_error_before: float | None
     val_error_after: float | None
     out: Path
+
+    def __str__(self) -> str:
+        text = f"{self.data} has no val images to compare on"
+        if self.val_error_before is not None:
+            text = f"val error {self.val_error_before:.2f} % before, {self.val_error_after:.2f} % after"
+        return f"{text}\nbatch norm: {self.note}\n{self.out}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -82,10 +88,9 @@ def measure_run(
         raise WeightsError(f"{folder} does not say which data it was trained on; give --data.")
     images = EvaluationImages(str(data or reference.data), "train", reference.val_images, data_dir, progress)
     subject = load_subject(reference, images, all_roles=True)
-    model = subject.trained.model
-    if model.spec.norm != "batch":
+    if subject.trained.model.spec.norm != "batch":
         raise ReslabError(f"{folder} has no batch norm, and so no statistics to measure.")
-    model.to(choose_device(device))
+    subject.trained.model.to(choose_device(device))
     card = read_card(folder, verify=False)
     wanted = Measurement(
         num_images=num_images,
@@ -94,11 +99,7 @@ def measure_run(
         iteration=card["iterations"],
     )
     before = _val_error(subject, progress)
-    train = subject.data.split("train")
-    with progress_bar(enabled=progress) as bar:
-        task = bar.add_task("Measuring", total=wanted.among(len(train)).num_images)
-        advance = lambda count: bar.advance(task, count)  # noqa: E731
-        done = measure_batch_norm(model, train, subject.trained.normalization, wanted, advance)
+    done = _measure(subject, wanted, progress)
     after = _val_error(subject, progress)
     note = done.describe(subject.data.name)
     save_measured(run, out or folder, subject.trained, note, after)
@@ -127,12 +128,16 @@ def _check(folder: Path, out: Path | None, in_place: bool, num_images: int, batc
         raise ReslabError(f"it takes at least 2 images, not {num_images}.")
 
 
+def _measure(subject: Subject, wanted: Measurement, progress: bool) -> Measurement:
+    train, trained = subject.data.split("train"), subject.trained
+    with counting("Measuring", wanted.among(len(train)).num_images, enabled=progress) as advance:
+        return measure_batch_norm(trained.model, train, trained.normalization, wanted, advance)
+
+
 def _val_error(subject: Subject, progress: bool) -> float | None:
     if "val" not in subject.data.splits:
         return None
     split = subject.data.split("val")
-    with progress_bar(enabled=progress) as bar:
-        task = bar.add_task("Evaluating", total=len(split))
-        advance = lambda done: bar.advance(task, done)  # noqa: E731
+    with counting("Evaluating", len(split), enabled=progress) as advance:
         found = evaluate(subject.trained.model, split, subject.trained.normalization, advance=advance)
     return found.top1_error

@@ -44,6 +44,22 @@ class Outcome:
     record: dict[str, Any]
     how: str
 
+    @property
+    def errors(self) -> str:
+        """The error rates in words; five answers of five classes or fewer are never wrong, and not worth a word."""
+        found = self.evaluation
+        top5 = f", top-5 error {found.top5_error:.2f} %" if self.data.num_classes > 5 else ""
+        return f"top-1 error {found.top1_error:.2f} %{top5}"
+
+    def __str__(self) -> str:
+        images = f"{self.evaluation.num_images:,} {self.role} images of {self.data.name}"
+        sentence = f"{self.errors} on {images}, {self.how}"
+        if "best_member" not in self.record:
+            return sentence
+        gain = self.record["top1_gain"]
+        better = f"{abs(gain):.2f} points {'worse' if gain < 0 else 'better'}"
+        return f"ensemble: {sentence}\n{better} than the best of its members, {self.record['best_member']}"
+
 
 def judge(
     name: str, scores: Scores, data: AnyData, role: Role, details: dict[str, Any], how: str = "one view each"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from reslab.data.preprocessing import LARGEST_SIDE, Preprocessing
 from reslab.errors import DataError
-from reslab.fields import Leaf, build, check, knob, knobs
+from reslab.fields import KIND, Leaf, build, check, knob, knobs
 from reslab.models.spec import NetSpec
 from reslab.trained.description import Description
 
@@ -179,7 +179,7 @@ def protocol_leaves() -> Iterator[Leaf]:
         for item in knobs(form):
             owners.setdefault(item.name, (item, []))[1].append(name)
     for name, (item, kinds) in owners.items():
-        yield Leaf(name, item, tuple(kinds))
+        yield Leaf(name, item, ((KIND, tuple(kinds)),))
 
 
 def read_options(protocol: str, texts: Mapping[str, str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from reslab.evaluation.metrics import calibrate, class_errors, confused_pairs, w
 from reslab.evaluation.outcomes import Outcome
 from reslab.files.atomic import atomic_path, write_json
 
-__all__ = ["draw_confusion", "missing_glyphs", "write_report", "write_scores"]
+__all__ = ["draw_confusion", "leave_files", "missing_glyphs", "write_report", "write_scores"]
 
 _NUM_MISTAKES = 24
 _NUM_PAIRS = 20
@@ -70,6 +70,25 @@ def write_report(outcome: Outcome, folder: Path) -> list[str]:
         calibration.num_images, calibration.confidence, calibration.accuracy, title, folder / "reliability.png"
     )
     return drawn + _draw_mistakes(outcome, mistakes, folder / "mistakes.png")
+
+
+def leave_files(outcome: Outcome, scores: Path | None, report: Path | None, confusion: Path | None) -> str:
+    """Writes what is asked for of scores, report and confusion matrix; a sentence on characters that no font has."""
+    drawn: list[str] = []
+    if scores:
+        write_scores(outcome, scores)
+    if report:
+        drawn += write_report(outcome, report)
+    if confusion:
+        drawn += draw_confusion(outcome, confusion)
+    missing = missing_glyphs(drawn)
+    if not missing:
+        return ""
+    shown = missing[:10] + ("..." if len(missing) > 10 else "")
+    return (
+        f"No font on this machine has the characters {shown}: they are drawn as boxes; install one that has them, such "
+        "as Noto Sans CJK."
+    )
 
 
 def missing_glyphs(texts: Sequence[str]) -> str:

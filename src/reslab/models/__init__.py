@@ -76,10 +76,10 @@ def create_model(
     spec = apply_overrides(model, overrides) if isinstance(model, NetSpec) else parse_model(model, overrides)
     network = build(spec)
     if weights is not None:
-        from reslab.models.released import load_released
+        from reslab.models.released import load_pretrained
 
         name = spell(spec) if isinstance(model, NetSpec) else model
-        load_released(network, base_name(name), weights, progress=progress)
+        load_pretrained(network, base_name(name), weights, progress=progress)
     return network
 
 

@@ -105,7 +105,7 @@ class Block(nn.Module):
 
     expansion: int = 1
 
-    def __init__(
+    def __init__(  # torchvision's arguments
         self,
         inplanes: int,
         planes: int,

@@ -7,6 +7,7 @@ from typing import Any
 
 from reslab.errors import ModelError, WeightsError
 from reslab.models.build import build
+from reslab.models.layouts import LAYOUTS, WRITABLE_LAYOUTS
 from reslab.models.spec import NetSpec
 from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, LoadReport, load_weights, read_card, write_state_dict
 from reslab.models.zoo import parse_model, spell
@@ -33,6 +34,9 @@ class ConversionReport:
     to: str
     path: Path
     num_tensors: int
+
+    def __str__(self) -> str:
+        return f"{self.loaded}.\n{self.path}: {self.num_tensors} tensors with {self.to}'s names, for {self.model}."
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -85,20 +89,23 @@ def convert_weights(
         raise WeightsError(f"{target} must end in one of {', '.join(_SUFFIXES)}.")
     if target.exists() and path.exists() and target.samefile(path):
         raise WeightsError(f"{target} is the file that is read; choose another name.")
-    _check_layout(to, spec.family, spec.order)
+    _check_layout(to, spec)
     network = build(spec)
     report = load_weights(network, path, layout, replace_head=False)
     num_tensors = write_state_dict(network, target, to)
     return ConversionReport(model=spell(spec), loaded=report, to=to, path=target, num_tensors=num_tensors)
 
 
-def _check_layout(layout: str, family: str, order: str) -> None:
+def _check_layout(name: str, spec: NetSpec) -> None:
     """Refuses names that the network does not have in that library."""
-    kind = "vgg" if family == "vgg" else "preact" if order == "pre" else "resnet"
-    wanted = {"timm-preact": "preact", "timm-vgg": "vgg"}.get(layout)
-    if wanted and wanted != kind:
-        raise ModelError(f"--to {layout} is for {wanted} networks, and this is a {kind}.")
-    if layout == "timm" and kind != "resnet":
-        raise ModelError(f"timm names a {kind} network's weights otherwise; use --to timm-{kind}.")
-    if layout in ("akamaster", "kuangliu") and kind == "vgg":
-        raise ModelError(f"--to {layout} is for residual networks, and this is a VGG.")
+    if name not in WRITABLE_LAYOUTS:
+        raise WeightsError(
+            f"nobody reads weights with the names {name!r}: choose one of {', '.join(WRITABLE_LAYOUTS)}."
+        )
+    kind = "vgg" if spec.family == "vgg" else "preact" if spec.order == "pre" else "resnet"
+    if kind in LAYOUTS[name].networks:
+        return
+    others = [other for other in WRITABLE_LAYOUTS if kind in LAYOUTS[other].networks and other.startswith(name)]
+    hint = f"; use --to {others[0]}" if others else ""
+    served = " and ".join(LAYOUTS[name].networks)
+    raise ModelError(f"--to {name} is for {served} networks, and this is a {kind}{hint}.")

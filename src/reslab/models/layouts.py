@@ -1,4 +1,4 @@
-"""How other libraries name the weights of the networks that we build, and back.
+"""How other libraries name the weights of the networks that we build, and back; a layout is added here.
 
 Ours are torchvision's names. A layout is a table of regular expressions; the few shapes that differ (fully-connected
 layers kept as convolutions, biases of convolutions that a batch norm follows) are mended after the renaming.
@@ -7,11 +7,12 @@ layers kept as convolutions, biases of convolutions that a batch norm follows) a
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeVar
 
 from reslab.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "LAYOUTS",
@@ -36,11 +37,13 @@ class Layout:
         reading: patterns of its keys and what ours has instead, applied in order.
         writing: the way back; None where nobody reads such files any more.
         signs: keys by one of which the layout is recognised, as a pattern.
+        networks: that the library names so: `resnet`, `preact`, `vgg`.
     """
 
     reading: tuple[tuple[str, Substitution], ...] = ()
     writing: tuple[tuple[str, Substitution], ...] | None = None
     signs: str | None = None
+    networks: tuple[str, ...] = ("resnet", "preact", "vgg")
 
 
 def _stage_and_block(match: re.Match[str]) -> str:
@@ -55,6 +58,7 @@ _KUANGLIU = Layout(
     reading=((r"^linear\.", "fc."), (r"\.shortcut\.", ".downsample.")),
     writing=((r"^fc\.", "linear."), (r"\.downsample\.", ".shortcut.")),
     signs=r"^linear\.",
+    networks=("resnet", "preact"),
 )
 # In the order in which a file's layout is guessed.
 LAYOUTS: dict[str, Layout] = {
@@ -85,6 +89,7 @@ LAYOUTS: dict[str, Layout] = {
             (r"^fc\.", "head.fc."),
         ),
         signs=r"^stages\.\d+\.blocks\.",
+        networks=("preact",),
     ),
     "timm-vgg": Layout(
         reading=(
@@ -98,10 +103,11 @@ LAYOUTS: dict[str, Layout] = {
             (r"^classifier\.6\.", "head.fc."),
         ),
         signs=r"^pre_logits\.",
+        networks=("vgg",),
     ),
     "fb": Layout(reading=((r"^last_linear\.", "fc."),), signs=r"^last_linear\."),  # fb.resnet.torch, converted
     "caffe": Layout(),  # the authors' release, which reslab.models.caffe reads with our names
-    "timm": Layout(writing=()),
+    "timm": Layout(writing=(), networks=("resnet",)),
     "torchvision": Layout(writing=()),
 }
 WRITABLE_LAYOUTS = tuple(name for name, layout in LAYOUTS.items() if layout.writing is not None)
@@ -126,7 +132,7 @@ def guess_layout(keys: Iterable[str]) -> str:
     return "torchvision"
 
 
-def to_reslab_keys(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
+def to_reslab_keys(state: Mapping[str, "Tensor"], layout: str) -> dict[str, "Tensor"]:
     """A state dict with our names, and the classifier's weights as matrices.
 
     Args:
@@ -143,7 +149,7 @@ def to_reslab_keys(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor
     return renamed
 
 
-def from_reslab_keys(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
+def from_reslab_keys(state: Mapping[str, "Tensor"], layout: str) -> dict[str, "Tensor"]:
     """A state dict of ours with a library's names and shapes.
 
     Raises:
@@ -161,7 +167,7 @@ def from_reslab_keys(state: Mapping[str, Tensor], layout: str) -> dict[str, Tens
     return renamed
 
 
-def fold_biases(state: dict[str, Tensor], own_keys: Collection[str]) -> list[str]:
+def fold_biases(state: dict[str, "Tensor"], own_keys: Collection[str]) -> list[str]:
     """Takes biases of convolutions that the network has not into the means of the batch norms after them.
 
     A batch norm subtracts its mean, so that in evaluation mode x + b with the mean m is x with the mean m - b.
@@ -191,7 +197,7 @@ def fold_biases(state: dict[str, Tensor], own_keys: Collection[str]) -> list[str
     return folded
 
 
-def _renamed(state: Mapping[str, Tensor], substitutions: tuple[tuple[str, Substitution], ...]) -> dict[str, Tensor]:
+def _renamed(state: Mapping[str, "Tensor"], substitutions: tuple[tuple[str, Substitution], ...]) -> dict[str, "Tensor"]:
     renamed: dict[str, Tensor] = {}
     for key, value in state.items():
         new = key

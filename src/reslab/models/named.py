@@ -34,9 +34,9 @@ def _function(name: str) -> Callable[..., ResNet]:
         if weights is None and pretrained:
             weights = "V1"
         if weights is not None:
-            from reslab.models.released import load_released
+            from reslab.models.released import load_pretrained
 
-            load_released(model, name, weights, progress=progress)
+            load_pretrained(model, name, weights, progress=progress)
         return model
 
     make.__name__ = make.__qualname__ = name

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reslab.models.features import FeatureNetwork
     from reslab.models.weights import LoadReport
 
-__all__ = ["WeightCard", "cards_of", "find_card", "list_cards", "load_released", "locate_weights"]
+__all__ = ["WeightCard", "cards_of", "find_card", "list_cards", "load_pretrained", "locate_weights"]
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -214,7 +214,7 @@ def locate_weights(spec: NetSpec, name: str, weights: Any, *, progress: bool = T
     return fetch_weights(card.location, digest=card.sha256, progress=progress), card
 
 
-def load_released(model: "FeatureNetwork", name: str, weights: Any, *, progress: bool = True) -> "LoadReport":
+def load_pretrained(model: "FeatureNetwork", name: str, weights: Any, *, progress: bool = True) -> "LoadReport":
     """Loads published weights, downloading them if need be, or a file of weights.
 
     Args:

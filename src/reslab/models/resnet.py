@@ -52,7 +52,7 @@ class ResNet(FeatureNetwork):
 
     checkpoint_segments: tuple[tuple[int, ...], ...] | None = None
 
-    def __init__(
+    def __init__(  # torchvision's arguments
         self,
         block: NetSpec | Callable[..., nn.Module],
         layers: Sequence[int] | None = None,

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from reslab.errors import DataError, WeightsError
+from reslab.errors import DataError, ReslabWarning, WeightsError
 from reslab.files.atomic import atomic_path
 from reslab.files.cache import cache_folder
 from reslab.files.download import Resource, fetch
@@ -55,7 +55,7 @@ _WRAPPING_KEYS = ("state_dict", "model", "net")
 _OPTIONAL = "num_batches_tracked"  # a counter that old files lack, and that no forward pass of ours reads
 
 
-class HeadReplacedWarning(UserWarning):
+class HeadReplacedWarning(ReslabWarning):
     """Weights were loaded but for the classifier, which is for another number of classes and starts afresh."""
 
 

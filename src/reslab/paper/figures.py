@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from reslab.analysis.plots import save_figure
+from reslab.training.recipe import Steps
+from reslab.training.recipe_files import recipe_from_dict
 
 __all__ = ["draw_error_curves"]
 
@@ -43,10 +45,10 @@ def draw_error_curves(results: dict[str, Any], path: Path) -> None:
                 )
                 if len(own) > 1:
                     axes.fill_between(own[0][x], values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, lw=0)
-        schedule = results["recipe"]["schedule"]
-        for milestone in schedule["milestones"] if schedule.get("decay", "steps") == "steps" else ():
-            label = "rate divided by 10" if milestone == schedule["milestones"][0] else None
-            axes.axvline(milestone, color="0.6", linewidth=0.8, linestyle=":", zorder=0, label=label)
+        schedule = recipe_from_dict(results["recipe"]).schedule
+        for number, milestone in enumerate(schedule.milestones if isinstance(schedule, Steps) else ()):
+            label = "rate divided by 10" if number == 0 else None
+            axes.axvline(int(milestone), color="0.6", linewidth=0.8, linestyle=":", zorder=0, label=label)
         axes.set(xlabel="iteration", title="plain nets" if family == "plain" else "residual nets")
         axes.grid(alpha=0.25)
         axes.legend(fontsize="small")

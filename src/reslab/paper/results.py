@@ -14,6 +14,7 @@ from reslab.paper.experiments import Experiment, find_experiment
 from reslab.paper.reference import CIFAR_ITERATIONS
 from reslab.paper.verdicts import judge
 from reslab.runs import Run
+from reslab.training.recipe_files import recipe_from_dict
 from reslab.training.recipes import RECIPES
 from reslab.training.schedule import LAST_SHARE
 
@@ -21,6 +22,8 @@ __all__ = ["collect_results", "read_results", "write_results"]
 
 RESULTS_NAME = "results.json"
 _SCHEMA = 1
+_CIFAR_IMAGES = 50_000
+_COMPARED = ("optimizer.", "schedule.", "data.", "regularization.")
 
 
 def collect_results(experiment: Experiment, runs: Sequence[tuple[str, Run]]) -> dict[str, Any]:
@@ -68,13 +71,13 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def _row(network: str, run: Run) -> dict[str, Any]:
-    result, record = run.result(), run.record
-    schedule, batch_size = record["recipe"]["schedule"], record["recipe"]["data"]["batch_size"]
+    record = run.record
+    recipe = recipe_from_dict(record["recipe"])
     return {
         "network": network,
-        **result,
+        **run.figures(),
         **{name: record["execution"][name] for name in ("device", "threads", "compiled", "channels_last")},
-        "num_last_images": max(1, round(schedule["iterations"] * LAST_SHARE)) * batch_size,
+        "num_last_images": max(1, round(recipe.iterations * LAST_SHARE)) * recipe.data.batch_size,
     }
 
 
@@ -93,7 +96,8 @@ def _curve(network: str, run: Run) -> dict[str, Any]:
 
 def _reduction(record: dict[str, Any]) -> str:
     """By how much the experiment was reduced, for the title of its figure."""
-    iterations, batch_size = record["recipe"]["schedule"]["iterations"], record["recipe"]["data"]["batch_size"]
+    recipe = recipe_from_dict(record["recipe"])
+    iterations, batch_size = recipe.iterations, recipe.data.batch_size
     data = record["data"]
     parts = [data["name"] if data["name"] == "cifar10" else f"{data['name']} instead of CIFAR-10"]
     if iterations != CIFAR_ITERATIONS:
@@ -105,23 +109,30 @@ def _reduction(record: dict[str, Any]) -> str:
 
 def _deviations(record: dict[str, Any]) -> list[dict[str, str]]:
     """Every setting that differs from the paper's, as rows of a table."""
-    ours, paper = record["recipe"], RECIPES["cifar-paper"].to_dict()
+    recipe, paper = recipe_from_dict(record["recipe"]), RECIPES["cifar-paper"].resolved(_CIFAR_IMAGES)
     data = record["data"]
     train = data["splits"]["train"]["num_images"]
-    epochs = ours["schedule"]["iterations"] * ours["data"]["batch_size"] / train
+    epochs = recipe.iterations * recipe.data.batch_size / train
     shape = f"{data['height']}x{data['width']}x{data['channels']}"
     table = []
-    if (data["name"], train) != ("cifar10", 50_000):
+    if (data["name"], train) != ("cifar10", _CIFAR_IMAGES):
         note = f"; {data['note']}" if data["note"] else ""
         table.append(("data", "CIFAR-10, 50,000 of 32x32x3", f"{data['name']}, {train:,} of {shape}{note}"))
         table.append(("epochs", "163.84", f"{epochs:.2f}"))
-    for group in ("optimizer", "schedule", "data", "regularization"):
-        for name, value in ours.get(group, {}).items():
-            if value != paper[group][name]:
-                table.append((f"{group}.{name}", _words(paper[group][name]), _words(value)))
-    if (value := ours["monitoring"]["precise_bn_images"]) != 0:
-        table.append(("monitoring.precise_bn_images", "0", _words(value)))
+    ours, theirs = _flat(recipe.to_dict()), _flat(paper.to_dict())
+    for name in dict.fromkeys([*theirs, *ours]):
+        compared = name.startswith(_COMPARED) or name == "monitoring.precise_bn_images"
+        if compared and ours.get(name) != theirs.get(name):
+            table.append((name, _words(theirs.get(name, "-")), _words(ours.get(name, "-"))))
     return [{"setting": setting, "paper": theirs, "here": here} for setting, theirs, here in table]
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Fields of tables within tables, by their paths."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
 
 
 def _words(value: Any) -> str:

@@ -52,15 +52,15 @@ def run_experiment(
     Interrupted, the same call goes on where it stopped.
 
     Args:
-        name: of the experiment.
+        name: name of the experiment; `reslab paper list` lists them.
         data: name of a data set, or a folder of class folders.
-        recipe: under which all networks are trained; digits-quick for digits and cifar-paper otherwise by default.
-        iterations: rescale the recipe's whole schedule to so many.
-        seeds: how many, from 0.
-        jobs: trainings side by side; one a core by default, up to as many as there are networks.
-        threads: of each training; the cores divided by the jobs by default.
-        out: folder of the results; paper/NAME-DATA-RECIPE-ITERATIONS by default.
-        data_dir: where named data sets are looked for first.
+        recipe: recipe of all networks; by default digits-quick for digits and cifar-paper otherwise.
+        iterations: length to which the recipe's whole schedule is rescaled.
+        seeds: number of seeds, from 0.
+        jobs: trainings side by side; by default one a core, up to as many as there are networks.
+        threads: threads of each training; by default the cores divided by the jobs.
+        out: folder of the results; by default paper/NAME-DATA-RECIPE-ITERATIONS.
+        data_dir: folder where named data sets are looked for first.
 
     Raises:
         ReslabError: a bad argument, a folder with other settings, or a training that failed.
@@ -71,7 +71,7 @@ def run_experiment(
             raise ReslabError(f"--{word} must be between 1 and 1000, not {value}.")
     recipe_name = recipe or ("digits-quick" if data == "digits" else "cifar-paper")
     base = load_recipe(recipe_name)
-    iterations = base.schedule.iterations if iterations is None else iterations
+    iterations = base.iterations if iterations is None else iterations
     if iterations < _LEAST_ITERATIONS:
         raise ReslabError(
             f"--iterations must be at least {_LEAST_ITERATIONS}, not {iterations}: the errors at the end are means."

@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 
+from reslab.checkpoints import BEST_NAME, check_asked, load_checkpoint, newest_whole_checkpoint
 from reslab.data.imagenet import imagenet_names
 from reslab.data.normalization import Normalization
 from reslab.data.preprocessing import Preprocessing
@@ -27,6 +28,7 @@ from reslab.models.weights import (
     read_card,
 )
 from reslab.models.zoo import base_name, parse_model, spell
+from reslab.runs import Run
 from reslab.trained.description import LARGEST_WHOLE_SIDE, Description, usual_view
 from reslab.trained.reference import Reference
 
@@ -141,6 +143,8 @@ def _from_folder(reference: Reference, input_size: int | None) -> Trained:
     """What a finished run, or `reslab precise-bn`, has left in a folder, verified against its card."""
     folder = reference.folder
     assert folder is not None
+    if reference.run and not reference.run.finished and not (folder / CARD_NAME).exists():
+        return _from_checkpoint(reference, reference.run, input_size)
     return read_set(folder, CARD_NAME, lambda: _read_folder(reference, folder, input_size), WeightsError)
 
 
@@ -156,6 +160,38 @@ def _read_folder(reference: Reference, folder: Path, input_size: int | None) -> 
     model = build(spec)
     load_weights(model, folder / WEIGHTS_NAME, replace_head=False)
     return Trained(model.eval(), about)
+
+
+def _from_checkpoint(reference: Reference, run: Run, input_size: int | None) -> Trained:
+    """What a run that was stopped has learned so far: its checkpoint that is best on val, if it is asked for that, or
+    its newest one.
+    """
+    monitoring = run.record.get("recipe", {}).get("monitoring", {})
+    best = run.checkpoints / BEST_NAME
+    try:
+        if monitoring.get("weights") == "best-on-val" and best.is_file():
+            path, state = best, load_checkpoint(best, unsealed_too=not run.has_checksums)
+            check_asked(state, path, run.asked)
+        else:
+            found = newest_whole_checkpoint(run.checkpoints, asked=run.asked, unsealed_too=not run.has_checksums)
+            if found is None:
+                raise WeightsError(f"{run.folder} is not finished, and has no checkpoint yet.")
+            path, state = found
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from None
+    if "card" not in state:
+        raise WeightsError(
+            f"{run.folder} is a run of version 0.1.0 that is not finished; end it with `reslab train --finish "
+            f"--run-dir {run.folder}`, or go on with --resume."
+        )
+    normalization = Normalization(state["seen"]["mean"].numpy(), state["seen"]["std"].numpy())
+    spec, about = _described(state["card"], reference, normalization, input_size)
+    model = build(spec)
+    average = {key.removeprefix("module."): value for key, value in state["average"].items() if key != "n_averaged"}
+    load_weights(model, average or state["model"], replace_head=False)
+    tensors = (tensor.numpy() for tensor in model.state_dict().values())
+    note = f"{reference.name} is not finished: its state after iteration {state['iteration']:,} is used ({path.name})."
+    return Trained(model.eval(), replace(about, sha256=hash_arrays(*tensors), note=note))
 
 
 def _described(

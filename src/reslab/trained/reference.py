@@ -80,7 +80,7 @@ class Reference:
     @property
     def data(self) -> str | None:
         """The data that a run was trained on."""
-        return str(self._record.get("data_spec")) if "data_spec" in self._record else None
+        return str(self._record["data_spec"]) if self._record.get("data_spec") else None
 
     @property
     def val_images(self) -> int:

@@ -6,7 +6,7 @@ from reslab.training.recipe import Recipe
 from reslab.training.recipe_files import load_recipe
 
 if TYPE_CHECKING:
-    from reslab.training.loop import TrainResult
+    from reslab.training.result import TrainResult
     from reslab.training.start import train
 
 __all__ = ["Recipe", "TrainResult", "load_recipe", "train"]

@@ -16,7 +16,7 @@ from reslab.models.spec import NetSpec
 from reslab.training.allocator import tensor_memory
 from reslab.training.fused import finds_norms, has_kernels
 from reslab.training.native import cxx_compiler
-from reslab.training.recipe import HardwareRecipe, Recipe
+from reslab.training.recipe import AdamW, HardwareRecipe, Lamb, Recipe
 
 __all__ = ["Execution", "choose_execution"]
 
@@ -192,8 +192,8 @@ def _plan_memory(
     limit = parse_size(recipe.hardware.memory)
     on_cpu = device == "cpu"
     before = resident_bytes() if on_cpu else -FIRST_STEP_BYTES  # nothing of which lies in a GPU's memory
-    # Plans know weights, gradients and momentum; an average of the weights and LAMB's second moment are as large each.
-    copies = (recipe.regularization.ema_decay > 0) + (recipe.optimizer.kind == "lamb")
+    # Plans know weights, gradients and momentum; an average of the weights and a second moment are as large each.
+    copies = (recipe.regularization.ema_decay > 0) + isinstance(recipe.optimizer, AdamW | Lamb)
     before += copies * 4 * summarize(spec, image_size).parameters
     part = recipe.data.batch_size // recipe.optimizer.accumulate
     before += 4 * (recipe.data.batch_size - part) * image_size[0] * image_size[1] * spec.in_channels  # the other parts
@@ -214,7 +214,7 @@ def _compiling_pays(
     if device != "cpu":
         return False, f"not compiled: not measured on {device}; hardware.compile=on asks for it"
     # Forward, and twice that backward; a multiply-add is two operations.
-    operations = 6 * count_macs(spec, image_size) * recipe.data.batch_size * recipe.schedule.iterations
+    operations = 6 * count_macs(spec, image_size) * recipe.data.batch_size * recipe.iterations
     seconds = operations / (_ASSUMED_FLOPS * threads)
     worth = _WORTH_COMPILING_SECONDS + 10 * _COMPILE_SECONDS_PER_LAYER * max(0, spec.depth - 56)
     if seconds < worth:

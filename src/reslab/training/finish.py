@@ -1,12 +1,15 @@
 """The end of a run: the weights that it leaves, their card, the last figures, and the curves."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from torch import nn
 
 from reslab.analysis.plots import plot_curves
-from reslab.data.dataset import Role, Samples, Split
+from reslab.checkpoints import BEST_NAME, DamagedCheckpointError, check_asked, load_checkpoint
+from reslab.console import counting
+from reslab.data.dataset import Role, Samples
 from reslab.data.normalization import Normalization
 from reslab.environment import resident_bytes
 from reslab.errors import CheckpointError
@@ -16,20 +19,25 @@ from reslab.files.rows import RowLog
 from reslab.models import spell
 from reslab.models.weights import save_weights
 from reslab.runs import HeldRun
-from reslab.training.checkpoint import BEST_NAME, DamagedCheckpointError, check_asked, load_checkpoint
 from reslab.training.inputs import test_view
 from reslab.training.plan import Plan
-from reslab.training.recipe import Recipe
+from reslab.training.recipe import Photos, Recipe, SmallImages
 from reslab.training.schedule import LAST_SHARE
 from reslab.training.state import TrainingState
 
-__all__ = ["evaluate_within", "finish_run"]
+__all__ = ["describe_weights", "evaluate_within", "finish_run"]
 
-_MOST_SEEN_CLEAN = 10_000  # photos of train, evaluated without augmentation: more would take longer, and tell no more
+_MOST_SEEN_CLEAN = 10_000  # images of train, evaluated without augmentation: more would take longer, and tell no more
 
 
 def finish_run(
-    plan: Plan, held: HeldRun, state: TrainingState, normalization: Normalization, rows: RowLog
+    plan: Plan,
+    held: HeldRun,
+    state: TrainingState,
+    normalization: Normalization,
+    rows: RowLog,
+    *,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Writes weights, card, curves and result.json, and returns what the last one says.
 
@@ -39,46 +47,49 @@ def finish_run(
     Args:
         plan: the run's.
         held: its folder, while this process may write to it.
-        state: after the last iteration.
+        state: after the last iteration; or of a stopped run, which then ends there.
         normalization: of the network's inputs.
         rows: of the run, all written.
+        progress: whether the last evaluations show a progress bar.
 
     Raises:
         CheckpointError: the state that is best on val is asked for, and lost; or the folder was removed.
     """
-    run, recipe, seed, data = plan.run, plan.recipe, plan.asked.seed, plan.data
+    run, recipe, data, iteration = plan.run, plan.recipe, plan.data, state.iteration
     if recipe.monitoring.weights == "best-on-val":
         state.load_weights(_best_state(plan, state))
-    model = state.result
+    model = state.eval_model
     if num_images := recipe.monitoring.precise_bn_images:
         part = recipe.data.batch_size // recipe.optimizer.accumulate  # over which training took its statistics
-        wanted = Measurement(num_images=num_images, batch_size=part, seed=seed, iteration=recipe.schedule.iterations)
+        wanted = Measurement(num_images=num_images, batch_size=part, seed=plan.asked.seed, iteration=iteration)
         measure_batch_norm(model, data.split("train"), normalization, wanted)
     history = run.rows()
-    errors = _errors(plan, model, normalization, history)
+    errors = _errors(plan, model, normalization, progress)
+    errors = {"train_error": final_train_error(history, iteration), **errors}
     held.check()
     plot_curves(history, f"{spell(model.spec)} on {data.name}, {recipe.name}", run.folder / "curves.png")
     save_weights(
         model,
         run.folder,
-        _card(plan, normalization, errors),
+        {**describe_weights(plan, normalization), "iterations": iteration, "errors": errors},
         write_normalization=normalization.save if normalization.per_pixel else None,
     )
-    result = {
+    figures = {
         "model": spell(model.spec),
         "data": data.name,
         "recipe": recipe.name,
-        "iterations": recipe.schedule.iterations,
-        "seed": seed,
+        "iterations": recipe.iterations,
+        **({"stopped_at": iteration} if iteration < recipe.iterations else {}),
+        "seed": plan.asked.seed,
         **errors,
         "train_seconds": round(state.seconds, 1),
-        "images_per_second": round(recipe.schedule.iterations * recipe.data.batch_size / max(state.seconds, 1e-9), 1),
+        "images_per_second": round(iteration * recipe.data.batch_size / max(state.seconds, 1e-9), 1),
         "warmup_ended_at": state.warmup.ended_at,
         "peak_memory_bytes": resident_bytes(peak=True) or None,
     }
     held.check()
-    run.finish(result, rows.mark)
-    return result
+    run.finish(figures, rows.mark)
+    return figures
 
 
 def _best_state(plan: Plan, state: TrainingState) -> dict[str, Any]:
@@ -100,52 +111,55 @@ def _best_state(plan: Plan, state: TrainingState) -> dict[str, Any]:
     return best
 
 
-def _errors(
-    plan: Plan, model: nn.Module, normalization: Normalization, history: list[dict[str, Any]]
-) -> dict[str, float]:
+def _errors(plan: Plan, model: nn.Module, normalization: Normalization, progress: bool) -> dict[str, float]:
     """The run's error rates in %, with the number of images of each."""
     recipe, data = plan.recipe, plan.data
     seen: Samples = data.split("train")
-    if not isinstance(seen, Split) and len(seen) > _MOST_SEEN_CLEAN:
+    if len(seen) > _MOST_SEEN_CLEAN:
         seen = seen.subset(np.sort(np.random.default_rng(0).permutation(len(seen))[:_MOST_SEEN_CLEAN]))
-    clean = evaluate_within(recipe, model, seen, normalization)
-    errors = {
-        "train_error": final_train_error(history, recipe.schedule.iterations),
-        "train_error_clean": clean.top1_error,
-        "num_train_clean_images": clean.num_images,
-    }
     roles: list[Role] = ["val"] if "val" in data.splits else []
     roles += ["test"] if plan.asked.test_curve and "test" in data.splits else []
-    for role in roles:
-        evaluation = evaluate_within(recipe, model, data.split(role), normalization)
-        errors[f"{role}_error"] = evaluation.top1_error
-        errors[f"num_{role}_images"] = evaluation.num_images
+    splits: dict[str, Samples] = {"train_clean": seen, **{role: data.split(role) for role in roles}}
+    errors: dict[str, float] = {}
+    with counting("Evaluating", sum(map(len, splits.values())), enabled=progress) as advance:
+        for name, split in splits.items():
+            found = evaluate_within(recipe, model, split, normalization, advance)
+            errors["train_error_clean" if name == "train_clean" else f"{name}_error"] = found.top1_error
+            errors[f"num_{name}_images"] = found.num_images
     return errors
 
 
-def _card(plan: Plan, normalization: Normalization, errors: dict[str, float]) -> dict[str, Any]:
+def describe_weights(plan: Plan, normalization: Normalization) -> dict[str, Any]:
+    """What a card, or a checkpoint, says of a run's weights: whose they are, and how the network sees images."""
     spec, data, recipe = plan.asked.spec, plan.data, plan.recipe
+    images = recipe.data.images
     return {
         "model": spell(spec),
         "net": spec.to_dict(),
         "data": data.describe(),
+        "data_spec": plan.run.record["data_spec"],
+        "val_images": recipe.data.val_images,
         "classes": list(data.classes),
         "normalization": normalization.to_dict(),
-        "preprocessing": test_view(recipe.data).to_dict() if recipe.data.images == "photos" else None,
+        "preprocessing": test_view(recipe.data).to_dict() if isinstance(images, Photos) else None,
+        "pad_with": images.pad_with if isinstance(images, SmallImages) else "black",
         "recipe": recipe.name,
         "recipe_sha256": hash_json(recipe.to_dict()),
-        "iterations": recipe.schedule.iterations,
         "seed": plan.asked.seed,
-        "errors": errors,
         "asked": plan.run.asked,
     }
 
 
-def evaluate_within(recipe: Recipe, model: nn.Module, split: Samples, normalization: Normalization) -> Evaluation:
+def evaluate_within(
+    recipe: Recipe,
+    model: nn.Module,
+    split: Samples,
+    normalization: Normalization,
+    advance: Callable[[int], object] | None = None,
+) -> Evaluation:
     """`evaluate`, in batches that take no more memory than training where the recipe has a limit."""
-    if not recipe.hardware.memory:
-        return evaluate(model, split, normalization)
-    return evaluate(model, split, normalization, batch_size=min(EVALUATION_BATCH, recipe.data.batch_size))
+    limited = min(EVALUATION_BATCH, recipe.data.batch_size) if recipe.hardware.memory else EVALUATION_BATCH
+    return evaluate(model, split, normalization, batch_size=limited, advance=advance)
 
 
 def final_train_error(rows: list[dict[str, Any]], iterations: int) -> float:

@@ -8,7 +8,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from reslab.models import spell
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
-from reslab.models.released import load_released
+from reslab.models.released import load_pretrained
 from reslab.models.resnet import ResNet
 from reslab.models.weights import HeadReplacedWarning, LoadReport
 from reslab.models.zoo import base_name
@@ -58,7 +58,7 @@ def _make_model(plan: Plan, progress: bool) -> tuple[FeatureNetwork, LoadReport 
     if asked.weights:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so
-            loaded = load_released(model, base_name(spell(asked.spec)), asked.weights, progress=progress)
+            loaded = load_pretrained(model, base_name(spell(asked.spec)), asked.weights, progress=progress)
     if ghost_batch:
         use_ghost_batches(model, ghost_batch)
     layout = torch.channels_last if execution.channels_last else torch.contiguous_format

@@ -1,16 +1,16 @@
 """What a recipe makes of data: loaded, normalised and cut into batches."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from reslab.data import AnyData, ImageData, PhotoData, Role, absolute_spec, load_data
+from reslab.data import AnyData, ImageData, PhotoData, Role, load_data
 from reslab.data.batches import TrainingBatches, read_in_parts
 from reslab.data.dataset import Samples, Split
+from reslab.data.loading import DataKind
 from reslab.data.normalization import Normalization
 from reslab.data.photo_batches import PhotoBatches
 from reslab.data.photo_transforms import PhotoTransform
@@ -21,9 +21,16 @@ from reslab.errors import CheckpointError, DataError, RecipeError
 from reslab.files.atomic import atomic_path
 from reslab.models.weights import NORMALIZATION_NAME
 from reslab.runs import Run
-from reslab.training.recipe import DataRecipe, Recipe
+from reslab.training.recipe import Area, DataRecipe, NoColor, Photos, Rand, Recipe, SmallImages
 
-__all__ = ["AnyData", "Batches", "data_spec", "load_inputs", "make_batches", "measured_normalization"]
+__all__ = [
+    "AnyData",
+    "Batches",
+    "load_inputs",
+    "make_batches",
+    "measured_normalization",
+    "photo_transform",
+]
 
 
 class Batches(Protocol):
@@ -37,49 +44,54 @@ class Batches(Protocol):
 
 
 def load_inputs(
-    data: str | Path | AnyData, recipe: DataRecipe, data_dir: Path | None, progress: bool, test_curve: bool = False
+    data: str | Path | AnyData,
+    recipe: DataRecipe | None,
+    data_dir: Path | None,
+    progress: bool,
+    test_curve: bool = False,
 ) -> AnyData:
     """The data that a recipe trains on, small images in memory or photos in their files.
 
     Test images are looked at only where they are asked for: a damaged one stops no training, and another one changes
     none.
 
+    Args:
+        data: name, place, or data set.
+        recipe: says whether images are small or photos; where there is none yet, they decide themselves.
+        data_dir: where named data sets are looked for first.
+        progress: whether reading shows a progress bar.
+        test_curve: whether test images are wanted, too.
+
     Raises:
-        RecipeError: a recipe for photos got small images.
+        RecipeError: a recipe for photos got small images, or the other way round.
         DataError: there is no such data, or it is damaged.
     """
-    photos = recipe.images == "photos"
+    photos = recipe is not None and isinstance(recipe.images, Photos)
+    if isinstance(data, str | Path):
+        roles: tuple[Role, ...] = ("train", "val", "test") if test_curve else ("train", "val")
+        kind: DataKind = "auto" if recipe is None else "photos" if photos else "small"
+        data = load_data(data, data_dir=data_dir, roles=roles, kind=kind, progress=progress)
+    if recipe is None:
+        return data
     if isinstance(data, ImageData) and photos:
         raise RecipeError(
             f"the recipe is for photos, and {data.name} has small images; give a folder, or another recipe."
         )
-    if isinstance(data, PhotoData) and not photos:
-        raise RecipeError('photos need a recipe with data.images = "photos", such as imagenet-90.')
-    if isinstance(data, ImageData | PhotoData):
-        return data.hold_out(recipe.val_images)
-    roles: tuple[Role, ...] = ("train", "val", "test") if test_curve else ("train", "val")
-    images = load_data(
-        data,
-        data_dir=data_dir,
-        roles=roles,
-        kind="photos" if photos else "small",
-        view=test_view(recipe) if photos else None,
-        progress=progress,
-    )
-    return images.hold_out(recipe.val_images)
+    if isinstance(data, PhotoData):
+        if not photos:
+            raise RecipeError('photos need a recipe with data.images = "photos", such as photos or imagenet-90.')
+        data = data.seen_by(test_view(recipe))
+    return data.hold_out(recipe.val_images)
 
 
 def test_view(recipe: DataRecipe) -> Preprocessing:
-    """How photos are seen in tests."""
-    size = recipe.test_size
+    """How photos are seen in tests; of a recipe for photos."""
+    photos = recipe.images
+    assert isinstance(photos, Photos)
+    size = photos.test_size
     return Preprocessing(
-        height=size, width=size, channels=3, resize=recipe.test_resize, interpolation=recipe.interpolation
+        height=size, width=size, channels=3, resize=photos.test_resize, interpolation=photos.interpolation
     )
-
-
-def data_spec(data: str | Path | AnyData) -> str:
-    """By which data is found again."""
-    return data.name if isinstance(data, ImageData | PhotoData) else absolute_spec(data)
 
 
 def measured_normalization(
@@ -115,30 +127,53 @@ def make_batches(
     recipe: Recipe, split: Samples, normalization: Normalization, seed: int, device: torch.device
 ) -> Batches:
     """The recipe's batches of a training split."""
-    data = recipe.data
+    data, images = recipe.data, recipe.data.images
     if isinstance(split, Split):
+        # Batches of steps that are only measured may be of photos that were cropped before.
+        small = images if isinstance(images, SmallImages) else SmallImages()
         return TrainingBatches(
             split,
             normalization,
             batch_size=data.batch_size,
             seed=seed,
-            pad=data.pad,
-            pad_with=data.pad_with,
+            pad=small.pad,
+            pad_with=small.pad_with,
             flip=data.flip,
             erase=data.erase,
             device=None if device.type == "cpu" else device,
         )
     assert isinstance(split, PhotoSplit)
-    transform = PhotoTransform(**{item.name: getattr(data, item.name) for item in fields(PhotoTransform)})
+    assert isinstance(images, Photos)
     workers = recipe.hardware.workers
     return PhotoBatches(
         split,
         normalization,
-        transform,
+        photo_transform(data, images),
         batch_size=data.batch_size,
         seed=seed,
-        num_batches=recipe.schedule.iterations,
-        repeats=data.repeats,
+        num_batches=recipe.iterations,
+        repeats=images.repeats,
         workers=available_cores() if workers < 0 else workers,
         device=device,
+    )
+
+
+def photo_transform(data: DataRecipe, photos: Photos) -> PhotoTransform:
+    """What the recipe does to a photo in training."""
+    crop, color, augment = photos.crop, photos.color, photos.auto_augment
+    chosen: dict[str, Any] = {"area": crop.area} if isinstance(crop, Area) else {"shorter_side": crop.shorter_side}
+    if not isinstance(color, NoColor):
+        chosen["color_strength"] = color.strength
+    if isinstance(augment, Rand):
+        chosen |= {"rand_operations": augment.operations, "rand_magnitude": augment.magnitude}
+    return PhotoTransform(
+        train_size=photos.train_size,
+        interpolation=photos.interpolation,
+        crop="area" if isinstance(crop, Area) else "shorter-side",
+        flip=data.flip,
+        color=color.kind,
+        auto_augment=augment.kind,
+        erase=data.erase,
+        reduced_decoding=photos.reduced_decoding,
+        **chosen,
     )

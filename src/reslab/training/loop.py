@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,49 +9,33 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from reslab.data.dataset import Role
-from reslab.errors import CheckpointError, DataError, DivergenceError
-from reslab.files.rows import RowLog
-from reslab.models.weights import NORMALIZATION_NAME
-from reslab.runs import HeldRun, Run
-from reslab.training.checkpoint import (
+from reslab.checkpoints import (
     DamagedCheckpointWarning,
     newest_checkpoint,
     newest_whole_checkpoint,
     save_best,
     save_checkpoint,
 )
-from reslab.training.finish import evaluate_within, finish_run
+from reslab.data.dataset import Role
+from reslab.errors import CheckpointError, DataError, DivergenceError
+from reslab.files.rows import RowLog
+from reslab.models.weights import NORMALIZATION_NAME
+from reslab.runs import HeldRun
+from reslab.training.finish import describe_weights, evaluate_within, finish_run
 from reslab.training.initial import initial_state
 from reslab.training.inputs import make_batches, measured_normalization
 from reslab.training.objective import count_wrong, make_loss, make_mixing
 from reslab.training.plan import Plan
 from reslab.training.progress import TrainingProgress
 from reslab.training.resizing import initial_iterations, resized, work_until
+from reslab.training.result import TrainResult
 from reslab.training.schedule import learning_rate
 from reslab.training.state import Meter, step_seed
 from reslab.training.stopping import StopRequests
 
-__all__ = ["TrainResult", "Trainer"]
+__all__ = ["Trainer"]
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """How a call of `train` ended.
-
-    Args:
-        run: the run's folder.
-        iteration: that was reached.
-        stopped_by: why it stopped before the end (SIGINT, SIGTERM, an iteration or a time); None if it is finished.
-        result: what result.json says; None if it is not finished.
-    """
-
-    run: Run
-    iteration: int
-    stopped_by: str | None
-    result: dict[str, Any] | None
 
 
 class Trainer:
@@ -142,7 +125,7 @@ class Trainer:
         """
         self.held, self.rows = held, self.run.row_log()
         notes = self._resume()
-        state, total = self.state, self.recipe.schedule.iterations
+        state, total = self.state, self.recipe.iterations
         title, work = self.run.record["model"], partial(work_until, self.recipe)
         with TrainingProgress(title, total, state.iteration, self.progress, work) as progress:
             for note in notes:
@@ -171,9 +154,32 @@ class Trainer:
                 raise self._explained(error) from None
             finally:
                 self.batches.close()
-            result = finish_run(self.plan, held, state, self.normalization, self.rows)
+            figures = finish_run(self.plan, held, state, self.normalization, self.rows)
             self.held.check()
-        return TrainResult(self.run, total, None, result)
+        return TrainResult(self.run, total, None, figures)
+
+    def finish_early(self, held: HeldRun) -> TrainResult:
+        """Ends a stopped run where it is: its last checkpoint, or the one that is best on val, becomes its weights.
+
+        Args:
+            held: the run's folder, while this process may write to it.
+
+        Raises:
+            CheckpointError: it has no checkpoint, or none that is whole.
+        """
+        self.held, self.rows = held, self.run.row_log()
+        try:
+            notes = self._resume()
+            if not self.state.iteration:
+                raise CheckpointError(f"{self.run.folder} has no checkpoint yet, and so no weights to finish with.")
+            with TrainingProgress(self.run.record["model"], 1, 0, self.progress) as progress:
+                for note in notes:
+                    self._warn(note, progress)
+                progress.say(f"Finishing {self.run.folder} at iteration {self.state.iteration}.")
+            figures = finish_run(self.plan, held, self.state, self.normalization, self.rows, progress=self.progress)
+        finally:
+            self.batches.close()
+        return TrainResult(self.run, self.state.iteration, None, figures)
 
     def iterate(self) -> None:
         """One update of the weights."""
@@ -227,8 +233,8 @@ class Trainer:
     def _record(self, progress: TrainingProgress) -> None:
         """Rows, evaluations and checkpoints that are due after an iteration."""
         state, monitoring = self.state, self.recipe.monitoring
-        at_end = state.iteration == self.recipe.schedule.iterations
-        evaluation_due = state.iteration % monitoring.eval_every == 0 or at_end
+        at_end = state.iteration == self.recipe.iterations
+        evaluation_due = state.iteration % int(monitoring.eval_every) == 0 or at_end
         if self._row_due():
             found = self._evaluations() if evaluation_due else {}
             row = {"iteration": state.iteration, "learning_rate": self.last_rate, **state.meter.row(), **found}
@@ -238,7 +244,7 @@ class Trainer:
             self.rows.append(row)
             progress.show(row)
         progress.advance(state.iteration)
-        if state.iteration % monitoring.checkpoint_every == 0 and not at_end:
+        if state.iteration % int(monitoring.checkpoint_every) == 0 and not at_end:
             self._save()
 
     def _record_again(self, progress: TrainingProgress) -> None:
@@ -251,9 +257,9 @@ class Trainer:
     def _row_due(self) -> bool:
         monitoring, iteration = self.recipe.monitoring, self.state.iteration
         return (
-            iteration % monitoring.log_every == 0
-            or iteration % monitoring.eval_every == 0
-            or iteration == self.recipe.schedule.iterations
+            iteration % int(monitoring.log_every) == 0
+            or iteration % int(monitoring.eval_every) == 0
+            or iteration == self.recipe.iterations
         )
 
     def _evaluations(self) -> dict[str, float]:
@@ -270,7 +276,7 @@ class Trainer:
         return errors
 
     def _error(self, role: Role) -> float:
-        return evaluate_within(self.recipe, self.state.result, self.data.split(role), self.normalization).top1_error
+        return evaluate_within(self.recipe, self.state.eval_model, self.data.split(role), self.normalization).top1_error
 
     def _save(self) -> None:
         self.held.check()
@@ -280,7 +286,14 @@ class Trainer:
     def _snapshot(self) -> dict[str, Any]:
         """What a checkpoint holds: the state, and what it belongs to."""
         belongs = {"asked": self.run.asked, "rows": self.rows.mark, "normalization": self.normalization.digest}
-        return {**self.state.state_dict(), **belongs}
+        # With these it is a trained network: a stopped run can be evaluated, exported and so on.
+        seen = {"mean": torch.from_numpy(self.normalization.mean), "std": torch.from_numpy(self.normalization.std)}
+        return {
+            **self.state.state_dict(),
+            **belongs,
+            "seen": seen,
+            "card": describe_weights(self.plan, self.normalization),
+        }
 
     def _warn(self, sentence: str, progress: TrainingProgress) -> None:
         if self.progress:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reslab.training.recipe import RegularizationRecipe
+from reslab.training.recipe import CrossEntropy, RegularizationRecipe
 
 __all__ = ["count_wrong", "make_loss", "make_mixing"]
 
@@ -18,13 +18,14 @@ Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 def make_loss(recipe: RegularizationRecipe, num_classes: int) -> Loss:
     """The recipe's loss: of float32 logits (N, num_classes) and labels, (N,) indices or (N, num_classes) shares."""
     smoothing = recipe.label_smoothing
-    if recipe.loss == "cross-entropy":
+    asked = recipe.loss
+    if isinstance(asked, CrossEntropy):
         return lambda logits, labels: functional.cross_entropy(logits, labels, label_smoothing=smoothing)
 
     def binary(logits: Tensor, labels: Tensor) -> Tensor:
         shares = functional.one_hot(labels, num_classes).to(logits.dtype) if labels.ndim == 1 else labels
-        if recipe.target_threshold:
-            shares = (shares > recipe.target_threshold).to(logits.dtype)
+        if asked.target_threshold:
+            shares = (shares > asked.target_threshold).to(logits.dtype)
         return functional.binary_cross_entropy_with_logits(logits, shares * (1 - smoothing) + smoothing / num_classes)
 
     return binary

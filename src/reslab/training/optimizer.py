@@ -1,13 +1,12 @@
-"""SGD, LAMB or Muon as the recipe describes it, with parameters grouped by the kind of module that holds them."""
+"""The optimizer that a recipe describes, with parameters grouped by the kind of module that holds them."""
 
 from typing import Any
 
 import torch
 from torch import nn
 
-from reslab.training.lamb import Lamb
-from reslab.training.muon import Muon
-from reslab.training.recipe import OptimizerRecipe
+from reslab.training import lamb, muon
+from reslab.training.recipe import AdamW, Lamb, Muon, OptimizerRecipe
 
 __all__ = ["make_optimizer"]
 
@@ -15,7 +14,7 @@ _DECAYED_MODULES = (nn.Conv2d, nn.Linear)
 
 
 def make_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> torch.optim.Optimizer:
-    """The optimizer over a model's parameters; SGD is one fused kernel.
+    """The optimizer over a model's parameters; SGD and AdamW are one fused kernel each.
 
     With `decay="weights"` biases and batch norm do not decay, wherever they stand: the module's type decides, not its
     name, which for a shortcut's batch norm says nothing. Muon makes the steps of all convolutions orthogonal but those
@@ -28,7 +27,7 @@ def make_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> torch.optim.Opt
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             weight = isinstance(module, _DECAYED_MODULES) and name == "weight"
-            if recipe.kind == "muon" and weight and module in convolutions[1:]:
+            if isinstance(recipe, Muon) and weight and module in convolutions[1:]:
                 orthogonal.append(parameter)
             else:
                 (decayed if weight or recipe.decay == "all" else undecayed).append(parameter)
@@ -37,10 +36,12 @@ def make_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> torch.optim.Opt
         groups.append({"params": undecayed, "weight_decay": 0.0})
     if orthogonal:
         groups.append({"params": orthogonal, "weight_decay": 0.0, "orthogonal": True})
-    if recipe.kind == "lamb":
-        return Lamb(groups, recipe.learning_rate, betas=(recipe.momentum, 0.999))
-    if recipe.kind == "muon":
-        return Muon(
+    if isinstance(recipe, AdamW):
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.eps, fused=True)
+    if isinstance(recipe, Lamb):
+        return lamb.Lamb(groups, recipe.learning_rate, betas=recipe.betas, eps=recipe.eps)
+    if isinstance(recipe, Muon):
+        return muon.Muon(
             groups,
             recipe.learning_rate,
             factor=recipe.orthogonal_factor,

@@ -1,22 +1,25 @@
-"""Recipes by name, from TOML files, and from the plain values that runs record."""
+"""Recipes by name, from TOML files and back, from command lines, and from the plain values that runs record."""
 
-import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-from reslab.errors import RecipeError
+from reslab.errors import RecipeError, suggestion
+from reslab.fields import build
 from reslab.training.recipe import Recipe
+from reslab.training.recipe_0_1 import OLD_NAMES, is_from_0_1, recipe_from_0_1
 from reslab.training.recipes import RECIPES
 
-__all__ = ["load_recipe", "recipe_from_dict", "recipe_from_toml"]
+__all__ = ["changed", "load_recipe", "recipe_from_dict", "recipe_from_text", "recipe_from_toml", "renamed"]
 
-Table = TypeVar("Table")
-
-_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_RATE_FAMILIES = {
+    "sgd": ("sgd", "muon"),
+    "muon": ("sgd", "muon"),
+    "adamw": ("adamw", "lamb"),
+    "lamb": ("adamw", "lamb"),
+}
+_USUAL_RATES = {"sgd": 0.1, "muon": 0.1, "adamw": 0.001, "lamb": 0.005}
 
 
 def load_recipe(name_or_file: str) -> Recipe:
@@ -30,9 +33,8 @@ def load_recipe(name_or_file: str) -> Recipe:
     path = Path(name_or_file)
     if path.suffix == ".toml":
         return recipe_from_toml(path)
-    near = difflib.get_close_matches(name_or_file, RECIPES, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(RECIPES)}, or the path of a .toml file."
-    raise RecipeError(f"there is no recipe named {name_or_file!r}; {hint}")
+    hint = suggestion(name_or_file, RECIPES, f"; there are {', '.join(RECIPES)}, or the path of a .toml file.")
+    raise RecipeError(f"there is no recipe named {name_or_file!r}{hint}")
 
 
 def recipe_from_toml(path: Path) -> Recipe:
@@ -42,62 +44,91 @@ def recipe_from_toml(path: Path) -> Recipe:
         RecipeError: the file cannot be read, names an unknown base or field, or has a bad value.
     """
     try:
-        values = tomllib.loads(path.read_text())
+        text = path.read_bytes().decode()
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror}.") from None
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise RecipeError(f"the recipe {path} is no valid TOML: {error}.") from None
+    return recipe_from_text(text, str(path), path.stem)
+
+
+def recipe_from_text(text: str, where: str, name: str) -> Recipe:
+    """A recipe from TOML.
+
+    Args:
+        text: the TOML.
+        where: it stands, for messages.
+        name: of the recipe, where the text gives none.
+
+    Raises:
+        RecipeError: no TOML, an unknown base or field, or a bad value.
+    """
+    try:
+        values = tomllib.loads(text)
+    except ValueError as error:
+        raise RecipeError(f"the recipe {where} is no valid TOML: {error}.") from None
     base = values.pop("base", None)
     if not isinstance(base, str):
-        raise RecipeError(f'the recipe {path} must say what it changes: base = "cifar-paper".')
-    values.setdefault("name", path.stem)
+        raise RecipeError(f'the recipe {where} must say what it changes: base = "cifar-paper".')
+    values.setdefault("name", name)
     try:
-        return _overridden(load_recipe(base), values)
+        return changed(load_recipe(base), values)
     except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from None
+        raise RecipeError(f"{where}: {error}") from None
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Inverse of `Recipe.to_dict`.
+    """Inverse of `Recipe.to_dict`; of a recipe that version 0.1 wrote, the one that trains identically.
 
     Raises:
         RecipeError: an unknown field or a bad value.
     """
-    return _overridden(Recipe(name="unnamed"), values)
+    if is_from_0_1(values):
+        values = recipe_from_0_1(values)
+    recipe: Recipe = build(Recipe, values, RecipeError, base=_DEFAULT, where="a recipe")
+    return recipe
 
 
-def _overridden(base: Table, values: Mapping[str, Any], prefix: str = "") -> Table:
-    """A dataclass instance with some fields replaced from plain values, nested ones too."""
-    hints = get_type_hints(type(base))
-    known = [item.name for item in fields(base)]  # type: ignore[arg-type]
-    changes: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
-            raise RecipeError(f"a recipe has no field {prefix}{name}; {hint}")
-        current = getattr(base, name)
-        if is_dataclass(current):
-            if not isinstance(value, Mapping):
-                raise RecipeError(f"{prefix}{name} must be a table of fields, not {value!r}.")
-            changes[name] = _overridden(current, value, f"{prefix}{name}.")
-        else:
-            changes[name] = _typed(value, hints[name], f"{prefix}{name}")
-    return replace(base, **changes)  # type: ignore[type-var]
+def changed(base: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """A recipe with other values in some fields.
+
+    A length that is given is meant as it is: what the base says of the least length, and of the number of images that
+    its own is made for, no longer counts.
+
+    Args:
+        base: the recipe.
+        values: plain ones, by field within tables.
+
+    Raises:
+        RecipeError: an unknown field, one that would do nothing, or a bad value.
+    """
+    _refuse_old_names(values)
+    values = dict(values)
+    schedule, optimizer = values.get("schedule"), values.get("optimizer")
+    if isinstance(schedule, Mapping) and "length" in schedule:
+        values["schedule"] = {"least_iterations": 0, "made_for_images": 0, **schedule}
+    kind = optimizer.get("kind") if isinstance(optimizer, Mapping) else optimizer
+    given = isinstance(optimizer, Mapping) and "learning_rate" in optimizer
+    before = base.optimizer.kind
+    if not given and isinstance(kind, str) and kind in _USUAL_RATES and kind not in _RATE_FAMILIES[before]:
+        raise RecipeError(
+            f"optimizer.kind = {kind} takes other rates than {before}: give optimizer.learning_rate too "
+            f"({base.optimizer.learning_rate:g} was chosen for {before}; {_USUAL_RATES[kind]:g} is usual for {kind})."
+        )
+    recipe: Recipe = build(Recipe, values, RecipeError, base=base, where="a recipe")
+    return recipe
 
 
-def _typed(value: Any, kind: Any, name: str) -> Any:
-    if get_origin(kind) is Literal:
-        if value in get_args(kind):
-            return value
-        raise RecipeError(f"{name} must be one of {', '.join(map(str, get_args(kind)))}, not {value!r}.")
-    if get_origin(kind) is tuple:
-        if isinstance(value, list | tuple):
-            return tuple(_typed(item, get_args(kind)[0], name) for item in value)
-        raise RecipeError(f"{name} must be a list, not {value!r}.")
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    assert get_origin(kind) not in (Union, UnionType)  # no field of a recipe has two types
-    if type(value) is not kind:
-        raise RecipeError(f"{name} must be {_KIND_NAMES[kind]}, not {value!r}.")
-    return value
+def renamed(path: str) -> str | None:
+    """What a field of version 0.1 is called now; None where it is no such field."""
+    return OLD_NAMES.get(path)
+
+
+def _refuse_old_names(values: Mapping[str, Any]) -> None:
+    for table, fields in values.items():
+        for name in fields if isinstance(fields, Mapping) else ():
+            if new := renamed(f"{table}.{name}"):
+                raise RecipeError(f"{table}.{name} is {new} now.")
+
+
+_DEFAULT = Recipe(name="unnamed")

@@ -18,7 +18,7 @@ _MULTIPLE = 4  # pixels, so that a side can be halved twice
 def initial_iterations(recipe: Recipe) -> int:
     """Iterations, from the first, whose images are smaller; 0 without progressive resizing."""
     data = recipe.data
-    return round(data.initial_share * recipe.schedule.iterations) if data.initial_scale < 1 else 0
+    return round(data.initial_share * recipe.iterations) if data.initial_scale < 1 else 0
 
 
 def work_until(recipe: Recipe, iteration: int) -> float:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from math import cos, pi
 from typing import Any
 
-from reslab.training.recipe import Recipe
+from reslab.training.recipe import Linear, Recipe, Steps, UntilError
+from reslab.training.recipe import Plateau as PlateauSchedule
 
-__all__ = ["LAST_SHARE", "Plateau", "WarmUp", "learning_rate"]
+__all__ = ["LAST_SHARE", "Plateau", "WarmUp", "describe_schedule", "learning_rate"]
 
 # "The training error at the end" is the mean over this share of the iterations: an epoch or close to it in the recipes.
 LAST_SHARE = 0.05
@@ -18,22 +19,37 @@ def learning_rate(recipe: Recipe, iteration: int, warming_up: bool = False, drop
     """The rate of an iteration, from 0: the paper's "divide it by 10 at 32k" changes iteration 32,000.
 
     Args:
-        recipe: with optimizer and schedule.
+        recipe: with optimizer and schedule, resolved.
         iteration: from 0.
         warming_up: whether the warm-up still goes on.
         drops: how often the val error has stopped falling, as `Plateau` counts it.
     """
     if warming_up:
-        return recipe.schedule.warmup_rate
+        assert isinstance(recipe.schedule.deep_warmup, UntilError)
+        return recipe.schedule.deep_warmup.rate
     schedule, highest = recipe.schedule, recipe.optimizer.learning_rate
-    if iteration < schedule.warmup_iterations:
-        return highest * (iteration + 1) / schedule.warmup_iterations
-    if schedule.decay == "steps":
-        return highest * schedule.factor ** bisect_right(schedule.milestones, iteration)
-    if schedule.decay == "plateau":
+    warmup = int(schedule.warmup)
+    if iteration < warmup:
+        return highest * (iteration + 1) / warmup
+    if isinstance(schedule, Steps):
+        return highest * schedule.factor ** bisect_right(schedule.milestones, iteration, key=int)
+    if isinstance(schedule, PlateauSchedule):
         return highest * schedule.factor**drops
-    done = (iteration - schedule.warmup_iterations) / (schedule.iterations - schedule.warmup_iterations)
-    return highest * ((1 - done) if schedule.decay == "linear" else (1 + cos(pi * done)) / 2)
+    done = (iteration - warmup) / (recipe.iterations - warmup)
+    return highest * ((1 - done) if isinstance(schedule, Linear) else (1 + cos(pi * done)) / 2)
+
+
+def describe_schedule(recipe: Recipe) -> str:
+    """How long a resolved recipe trains and what becomes of the rate, as the end of a sentence."""
+    schedule = recipe.schedule
+    if isinstance(schedule, Steps):
+        drops = ", ".join(f"{int(milestone):,}" for milestone in schedule.milestones) or "never"
+        fall = f"the rate drops at: {drops}"
+    elif isinstance(schedule, PlateauSchedule):
+        fall = "the rate drops when the val error does not"
+    else:
+        fall = f"the rate falls to 0 ({schedule.kind})"
+    return f"{recipe.iterations:,} iterations; {fall}"
 
 
 @dataclass
@@ -52,17 +68,18 @@ class WarmUp:
     _recent: deque[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        schedule = self.recipe.schedule
-        self.active = 0 < schedule.warmup_from_depth <= self.depth
-        self._recent = deque(maxlen=schedule.warmup_window)
+        rule = self.recipe.schedule.deep_warmup
+        self.active = isinstance(rule, UntilError) and rule.from_depth <= self.depth
+        self._recent = deque(maxlen=rule.window if isinstance(rule, UntilError) else 0)
 
     def observe(self, iteration: int, num_wrong: int) -> None:
         """Notes how many of an iteration's images were wrong; may end the warm-up."""
         self._recent.append(num_wrong)
-        schedule = self.recipe.schedule
-        if len(self._recent) == schedule.warmup_window:
-            error = 100 * sum(self._recent) / (self.recipe.data.batch_size * schedule.warmup_window)
-            if error < schedule.warmup_until_train_error:
+        rule = self.recipe.schedule.deep_warmup
+        assert isinstance(rule, UntilError)
+        if len(self._recent) == rule.window:
+            error = 100 * sum(self._recent) / (self.recipe.data.batch_size * rule.window)
+            if error < rule.train_error:
                 self.active, self.ended_at = False, iteration + 1
                 self._recent.clear()
 
@@ -92,12 +109,14 @@ class Plateau:
 
     def observe(self, val_error: float) -> None:
         """Notes an evaluation, in %; the rate may fall."""
-        schedule = self.recipe.schedule
-        if self.best is None or val_error < self.best - schedule.plateau_threshold:
+        rule = self.recipe.schedule
+        if not isinstance(rule, PlateauSchedule):
+            return
+        if self.best is None or val_error < self.best - rule.threshold:
             self.best, self.num_worse = val_error, 0
             return
         self.num_worse += 1
-        if self.num_worse >= schedule.plateau_evaluations and self.drops < schedule.plateau_drops:
+        if self.num_worse >= rule.evaluations and self.drops < rule.drops:
             self.drops, self.num_worse = self.drops + 1, 0
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,56 +1,73 @@
 """A training run, started or resumed: what is asked is looked up, checked, and written down before the loop begins."""
 
+import re
+import sys
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from reslab.data.photos import PhotoData
+from reslab.checkpoints import check_belonging
+from reslab.data import AnyData, ImageData, PhotoData, absolute_spec
 from reslab.environment import describe_environment
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models import NetSpec, parse_model, spell
 from reslab.runs import Run, asked_digest
-from reslab.training.checkpoint import check_belonging
+from reslab.training.asked_recipe import AskedRecipe
 from reslab.training.execution import Execution, choose_execution
-from reslab.training.inputs import AnyData, data_spec, load_inputs
-from reslab.training.loop import Trainer, TrainResult
+from reslab.training.expectations import RecipeWarning
+from reslab.training.inputs import load_inputs
+from reslab.training.loop import Trainer
 from reslab.training.plan import Asked, Plan
-from reslab.training.recipe import Recipe
-from reslab.training.recipe_files import load_recipe
+from reslab.training.recipe import Photos, Plateau, Recipe
+from reslab.training.recipe_files import recipe_from_dict
+from reslab.training.result import TrainResult
+from reslab.training.schedule import describe_schedule
 from reslab.training.stopping import StopAfter, Stopped, StopRequests
 
 __all__ = ["train"]
 
 
 def train(
-    model: str | NetSpec,
-    data: str | Path | AnyData,
+    model: str | NetSpec | None = None,
+    data: str | Path | AnyData | None = None,
     *,
-    recipe: str | Recipe = "cifar-paper",
+    recipe: str | Recipe | None = None,
     iterations: int | None = None,
-    seed: int = 0,
-    run_dir: str | Path,
+    epochs: float | None = None,
+    fields: Mapping[str, str] | None = None,
+    seed: int | None = None,
+    run_dir: str | Path | None = None,
     weights: str | Path | None = None,
     resume: bool = False,
+    finish: bool = False,
     stop_after: str | None = None,
     test_curve: bool = False,
     data_dir: Path | None = None,
     progress: bool = False,
-) -> TrainResult:
+) -> TrainResult:  # a run has as many settings, and each has its line of documentation
     """Trains a network and leaves a run folder with its record, metrics, checkpoints, weights and curves.
 
     The same arguments give bitwise the same weights on the same machine and versions, however often the run is
     interrupted and resumed.
 
     Args:
-        model: a spelling, whose classes and channels are the data's unless it states them, or a description.
-        data: as in `load_data`, or a data set; for a recipe for photos, a folder of class folders.
-        recipe: a name, the path of a TOML file, or a recipe.
+        model: a spelling, whose classes and channels are the data's unless it states them, or a description. What is
+            not given is the run's own on a resume.
+        data: as in `load_data`, or a data set; for a recipe for photos, a folder of class folders; digits by default.
+        recipe: a name, the path of a TOML file, or a recipe; by default `default_recipe`'s for the data.
         iterations: rescales the recipe's whole schedule to so many.
-        seed: of the initial weights, the order and the augmentation.
-        run_dir: the run's folder.
+        epochs: likewise, counted in training images; give one of both.
+        fields: of the recipe that differ, as texts: `{"optimizer.learning_rate": "0.05"}`. Lengths among them are those
+            of the rescaled schedule.
+        seed: of the initial weights, the order and the augmentation; 0 by default.
+        run_dir: the run's folder; runs/MODEL-DATA-RECIPE-seedN by default.
         weights: initial weights instead of random ones: a file, its address, `torchvision:V2` and the like, or
             `hub:owner/name`. A classifier for another number of classes starts afresh.
         resume: go on from the run's last checkpoint; starts the run if there is none.
+        finish: end a stopped run where it is: its last checkpoint, or the best one, becomes its weights.
         stop_after: iteration (`500`) or time (`30m`) at which to stop early, with the schedule untouched.
         test_curve: record the test error at every evaluation. For experiments: no decision depends on it.
         data_dir: where named data sets are looked for first.
@@ -59,23 +76,55 @@ def train(
     Raises:
         ReslabError: a bad argument, a run that cannot be resumed so, or a loss that is not finite.
     """
-    recipe = _fitting_recipe(recipe, iterations)
     stop = StopRequests(StopAfter.parse(stop_after) if stop_after else None)
-    run = Run(Path(run_dir))
-    _check_start(run, seed, resume)
-    images = load_inputs(data, recipe.data, data_dir, progress, test_curve)
-    _check_val_images(recipe, images)
-    asked = Asked(_fitting_spec(model, images), images, recipe, seed, weights, test_curve)
+    own = _own_settings(run_dir, resume or finish)
+    model = own.get("model") if model is None else model
+    if model is None:
+        raise ModelError("which network? `reslab train resnet20 --data digits` trains one; `reslab models` lists them.")
+    data = own.get("data_spec", "digits") if data is None else data
+    seed = int(own.get("seed", 0)) if seed is None else seed
+    if own and recipe is None and iterations is None and epochs is None:
+        recipe = recipe_from_dict(own["recipe"])
+    data_spec = _spec_of(data)
+    if recipe is None:  # the images decide
+        data = load_inputs(data, None, data_dir, progress, test_curve)
+    written = AskedRecipe.of(recipe, data, iterations, epochs, fields)
+    run = Run(Path(run_dir or Path("runs", _run_name(model, data_spec, written.recipe.name, seed))))
+    _check_start(run, seed, resume or finish)
+    weights, test_curve = weights or own.get("weights"), test_curve or own.get("test_curve", False)
+    images = load_inputs(data, written.unscaled(flags=True).data, data_dir, progress, test_curve)
+    asked, doubts = _asked(model, images, written, seed, weights, test_curve)
+    if not run.exists:
+        for sentence in doubts:
+            warnings.warn(sentence, RecipeWarning, stacklevel=2)
+        if written.length and progress:
+            print(f"Schedule rescaled to {describe_schedule(asked.recipe)}.", file=sys.stderr)
     chosen = None if run.exists else _choose_execution(asked)  # before a folder is made
     with run.lock() as held, stop:
-        plan = _plan(asked, run, chosen, data_spec(data))
+        plan = _plan(asked, run, chosen, {"data_spec": data_spec, "recipe_asked": written.to_dict()})
         if run.finished:
-            return TrainResult(run, recipe.schedule.iterations, None, run.result())
+            return TrainResult(run, asked.recipe.iterations, None, run.figures())
         try:
             with torch.random.fork_rng(devices=[]), plan.execution.in_force():
-                return Trainer(plan, progress=progress, asked_to_stop=stop.check).run_until(stop, held)
+                trainer = Trainer(plan, progress=progress, asked_to_stop=stop.check)
+                return trainer.finish_early(held) if finish else trainer.run_until(stop, held)
         except Stopped as stopped:
             return TrainResult(run, 0, str(stopped), None)
+
+
+def _own_settings(run_dir: str | Path | None, resume: bool) -> dict[str, Any]:
+    """What a run that is to be gone on with was asked for."""
+    if run_dir is None and resume:
+        raise CheckpointError("which run? Give --run-dir, as in --resume --run-dir runs/NAME.")
+    run = Run(Path(run_dir)) if run_dir is not None else None
+    return run.record if run and run.exists and resume else {}
+
+
+def _run_name(model: str | NetSpec, *others: object) -> str:
+    """A folder's name from what the run is: letters, digits, dots, dashes and equals signs."""
+    *names, seed = [model if isinstance(model, str) else spell(model), *others]
+    words = [re.sub(r"[^\w.=-]+", "-", Path(str(name)).name or str(name)).strip("-") for name in names]
+    return "-".join([*words, f"seed{seed}"])
 
 
 def _check_start(run: Run, seed: int, resume: bool) -> None:
@@ -88,20 +137,29 @@ def _check_start(run: Run, seed: int, resume: bool) -> None:
     run.check_belongings()
 
 
-def _fitting_recipe(recipe: str | Recipe, iterations: int | None) -> Recipe:
-    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    if iterations is not None and iterations != recipe.schedule.iterations:
-        return recipe.rescaled(iterations)
-    return recipe
+def _spec_of(data: str | Path | AnyData) -> str:
+    """By which data is found again."""
+    return data.name if isinstance(data, ImageData | PhotoData) else absolute_spec(data)
+
+
+def _asked(
+    model: str | NetSpec, images: AnyData, written: AskedRecipe, seed: int, weights: str | Path | None, test_curve: bool
+) -> tuple[Asked, list[str]]:
+    """What is asked of the run, and what is to be said of it before it starts."""
+    num_images = len(images.split("train"))
+    recipe = written.fitted(num_images)
+    _check_val_images(recipe, images)
+    spec = _fitting_spec(model, images)
+    return Asked(spec, images, recipe, seed, weights, test_curve), written.doubts(num_images, model, spec)
 
 
 def _choose_execution(asked: Asked) -> Execution:
-    side = asked.recipe.data.train_size
-    size = (side, side) if isinstance(asked.data, PhotoData) else asked.data.image_shape[:2]
+    photos = asked.recipe.data.images
+    size = (photos.train_size,) * 2 if isinstance(photos, Photos) else asked.data.image_shape[:2]
     return choose_execution(asked.recipe, asked.spec, size)
 
 
-def _plan(asked: Asked, run: Run, chosen: Execution | None, data: str) -> Plan:
+def _plan(asked: Asked, run: Run, chosen: Execution | None, origin: Mapping[str, Any]) -> Plan:
     """The plan of a run that is there, checked against what is asked; or of a new one, whose record is written."""
     if run.exists:
         asked.check_same(run)
@@ -111,7 +169,8 @@ def _plan(asked: Asked, run: Run, chosen: Execution | None, data: str) -> Plan:
     run.start(
         {
             **record,
-            "data_spec": data,
+            **origin,
+            "iterations": asked.recipe.iterations,
             "classes": list(asked.data.classes),
             "execution": execution.to_dict(),
             "environment": describe_environment(),
@@ -123,7 +182,7 @@ def _plan(asked: Asked, run: Run, chosen: Execution | None, data: str) -> Plan:
 def _check_val_images(recipe: Recipe, data: AnyData) -> None:
     needed_for = {
         "monitoring.weights=best-on-val": recipe.monitoring.weights == "best-on-val",
-        "schedule.decay=plateau": recipe.schedule.decay == "plateau",
+        "schedule.kind=plateau": isinstance(recipe.schedule, Plateau),
     }
     for name, needed in needed_for.items():
         if needed and "val" not in data.splits:

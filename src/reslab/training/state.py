@@ -123,7 +123,7 @@ class TrainingState:
     seconds: float = 0.0
 
     @property
-    def result(self) -> FeatureNetwork:
+    def eval_model(self) -> FeatureNetwork:
         """What is evaluated and kept: the average where there is one, the network elsewhere."""
         if self.average is None:
             return self.model

@@ -10,12 +10,26 @@ iterations, 18 epochs of 1,257 images, with the rate divided by 10 at 70 % and 9
 What it gives, over seeds, stands in results/ beside the figure.
 """
 
-from reslab.training.recipe import DataRecipe, MonitoringRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
+from reslab.training.recipe import (
+    DataRecipe,
+    MonitoringRecipe,
+    Recipe,
+    Sgd,
+    SmallImages,
+    Steps,
+    UntilError,
+    iterations,
+)
 
 RECIPE = Recipe(
     name="digits-quick",
-    optimizer=OptimizerRecipe(learning_rate=0.025),
-    schedule=ScheduleRecipe(iterations=720, milestones=(504, 648), warmup_rate=0.0025),
-    data=DataRecipe(batch_size=32, pad=2, flip=False),
-    monitoring=MonitoringRecipe(log_every=10, eval_every=40, checkpoint_every=80),
+    optimizer=Sgd(learning_rate=0.025),
+    schedule=Steps(
+        length=iterations(720),
+        milestones=(iterations(504), iterations(648)),
+        made_for_images=1_257,
+        deep_warmup=UntilError(rate=0.0025),
+    ),
+    data=DataRecipe(batch_size=32, flip=False, images=SmallImages(pad=2)),
+    monitoring=MonitoringRecipe(log_every=iterations(10), eval_every=iterations(40), checkpoint_every=iterations(80)),
 )

@@ -33,21 +33,27 @@ seed).
 from reslab.training.recipe import (
     DataRecipe,
     HardwareRecipe,
+    Linear,
     MonitoringRecipe,
-    OptimizerRecipe,
+    NoWarmUp,
     Recipe,
     RegularizationRecipe,
-    ScheduleRecipe,
+    Sgd,
+    SmallImages,
+    iterations,
 )
 
 RECIPE = Recipe(
     name="fast",
-    optimizer=OptimizerRecipe(learning_rate=0.2, nesterov=True, weight_decay=5e-4),
-    schedule=ScheduleRecipe(
-        iterations=9_000, decay="linear", milestones=(), warmup_iterations=1_350, warmup_from_depth=0
+    optimizer=Sgd(learning_rate=0.2, nesterov=True, weight_decay=5e-4),
+    schedule=Linear(length=iterations(9_000), warmup=iterations(1_350), made_for_images=60_000, deep_warmup=NoWarmUp()),
+    data=DataRecipe(
+        normalization="per-channel",
+        flip=False,
+        initial_scale=0.7,
+        images=SmallImages(pad=2, pad_with="black"),
     ),
-    data=DataRecipe(normalization="per-channel", pad=2, pad_with="black", flip=False, initial_scale=0.7),
     regularization=RegularizationRecipe(label_smoothing=0.1),
     hardware=HardwareRecipe(precision="auto"),
-    monitoring=MonitoringRecipe(eval_every=2_000),
+    monitoring=MonitoringRecipe(eval_every=iterations(2_000)),
 )

@@ -13,14 +13,17 @@ Cost: 128 million images of 160 pixels.
 
 from dataclasses import replace
 
-from reslab.training.recipes.imagenet_a1 import EPOCH
+from reslab.training.recipe import Photos, Rand, epochs
 from reslab.training.recipes.imagenet_a1 import RECIPE as A1
 
+IMAGES = A1.data.images
+assert isinstance(IMAGES, Photos)
 RECIPE = replace(
     A1,
     name="imagenet-a3",
+    needs=(),
     optimizer=replace(A1.optimizer, learning_rate=8e-3, weight_decay=0.02),
-    schedule=replace(A1.schedule, iterations=round(100 * EPOCH)),
-    data=replace(A1.data, train_size=160, rand_magnitude=18, repeats=1),
+    schedule=replace(A1.schedule, length=epochs(100)),
+    data=replace(A1.data, images=replace(IMAGES, train_size=160, auto_augment=Rand(magnitude=18), repeats=1)),
     regularization=replace(A1.regularization, label_smoothing=0.0, mixup=0.1),
 )

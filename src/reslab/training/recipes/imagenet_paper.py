@@ -20,12 +20,12 @@ Expected: the paper's Table 2 and 3, top-1 error of ten crops: ResNet-18 27.88, 
 operations: 15 days at 3 TFLOP/s, seven months at the 0.2 of two CPU cores.
 """
 
-from reslab.training.recipe import DataRecipe, MonitoringRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
+from reslab.training.recipe import DataRecipe, MonitoringRecipe, NoWarmUp, Pca, Photos, Plateau, Recipe, Sgd, iterations
 
 RECIPE = Recipe(
     name="imagenet-paper",
-    optimizer=OptimizerRecipe(accumulate=8),
-    schedule=ScheduleRecipe(iterations=600_000, decay="plateau", milestones=(), warmup_from_depth=0),
-    data=DataRecipe(batch_size=256, images="photos", color="pca"),
-    monitoring=MonitoringRecipe(eval_every=5_000, checkpoint_every=1_000),
+    optimizer=Sgd(accumulate=8),
+    schedule=Plateau(length=iterations(600_000), made_for_images=1_281_167, deep_warmup=NoWarmUp()),
+    data=DataRecipe(batch_size=256, images=Photos(color=Pca())),
+    monitoring=MonitoringRecipe(eval_every=iterations(5_000)),
 )

@@ -17,37 +17,29 @@ million images of 176 pixels, and as many decoded.
 """
 
 from reslab.training.recipe import (
+    Area,
+    Cosine,
     DataRecipe,
     MonitoringRecipe,
-    OptimizerRecipe,
+    NoWarmUp,
+    Photos,
     Recipe,
     RegularizationRecipe,
-    ScheduleRecipe,
+    Sgd,
+    Trivial,
+    epochs,
 )
-
-EPOCH = 1_281_167 / 1_024
 
 RECIPE = Recipe(
     name="imagenet-v2",
-    optimizer=OptimizerRecipe(learning_rate=0.5, weight_decay=2e-5, decay="weights"),
-    schedule=ScheduleRecipe(
-        iterations=round(600 * EPOCH),
-        decay="cosine",
-        milestones=(),
-        warmup_iterations=round(5 * EPOCH),
-        warmup_from_depth=0,
-    ),
+    optimizer=Sgd(learning_rate=0.5, weight_decay=2e-5, decay="weights"),
+    schedule=Cosine(length=epochs(600), warmup=epochs(5), made_for_images=1_281_167, deep_warmup=NoWarmUp()),
     data=DataRecipe(
         batch_size=1_024,
-        images="photos",
-        crop="area",
         normalization="imagenet",
-        train_size=176,
-        test_resize=232,
-        auto_augment="trivial",
         erase=0.1,
-        repeats=4,
+        images=Photos(train_size=176, test_resize=232, crop=Area(), auto_augment=Trivial(), repeats=4),
     ),
     regularization=RegularizationRecipe(label_smoothing=0.1, mixup=0.2, cutmix=1.0, ema_decay=0.9999658),
-    monitoring=MonitoringRecipe(eval_every=round(EPOCH)),
+    monitoring=MonitoringRecipe(eval_every=epochs(1)),
 )

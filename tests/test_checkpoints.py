@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from reslab.checkpoints import load_checkpoint, newest_checkpoint, save_checkpoint
 from reslab.errors import CheckpointError
-from reslab.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 
 
 def test_the_newest_is_known_by_its_number_not_by_its_name_or_time(tmp_path):

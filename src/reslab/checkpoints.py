@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reslab.errors import CheckpointError
+from reslab.errors import CheckpointError, ReslabWarning
 from reslab.files.atomic import atomic_path
 from reslab.files.torch_file import DamagedFileError, UnsealedFileError, load_sealed, save_sealed
 
@@ -33,7 +33,7 @@ class DamagedCheckpointError(CheckpointError):
     """A checkpoint whose bytes are not those that were written."""
 
 
-class DamagedCheckpointWarning(UserWarning):
+class DamagedCheckpointWarning(ReslabWarning):
     """A checkpoint is damaged, and the one before it was used."""
 
 
@@ -63,15 +63,16 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def newest_whole_checkpoint(
-    folder: Path, *, asked: str, unsealed_too: bool, say: Callable[[str], object]
+    folder: Path, *, asked: str, unsealed_too: bool, say: Callable[[str], object] | None = None
 ) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that is whole. Damaged ones are set aside, under a name that ends in `.damaged`.
+    """The newest checkpoint that is whole.
 
     Args:
         folder: of the run's checkpoints.
         asked: digest of what is asked of the run.
         unsealed_too: as in `load_checkpoint`.
-        say: called with a sentence for each damaged one.
+        say: called with a sentence for each damaged one, which is then set aside under a name that ends in `.damaged`;
+            None leaves them where they are, for somebody who only reads.
 
     Returns:
         Its path and its state; None where there is no checkpoint.
@@ -87,7 +88,8 @@ def newest_whole_checkpoint(
             damaged[path] = str(error)
             continue
         check_asked(state, path, asked)
-        for later, sentence in damaged.items():
+        for later, sentence in damaged.items() if say else ():
+            assert say is not None
             say(f"{sentence} Going on from the one before, {path}.")
             with contextlib.suppress(OSError):  # else it would count among the newest few
                 later.rename(later.with_name(f"{later.name}.damaged"))
