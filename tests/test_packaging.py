@@ -115,8 +115,9 @@ IMAGES = {"numpy", "PIL"}
         (["--help"], LIBRARIES | IMAGES | {"argparse", "dataclasses"}),
         (["--version"], LIBRARIES | IMAGES | {"argparse", "dataclasses"}),
         (["models", "--json"], LIBRARIES | IMAGES),
-        (["paper", "list", "--json"], LIBRARIES | IMAGES),
+        (["paper", "list", "--json"], LIBRARIES - {"rich"}),
         (["runs", "--json"], LIBRARIES | IMAGES),
+        (["train", "--help"], LIBRARIES - {"rich"}),
         (["eval", "--help"], LIBRARIES),
     ],
 )

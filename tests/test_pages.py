@@ -121,7 +121,7 @@ def test_every_command_that_is_shown_can_be_read(command):
         return
     known = found.get(name.partition(" ")[2])
     assert known is not None, SHOWN[command].place
-    assert parse(known.form, name, arguments, known.synonyms)
+    assert parse(known.form, name, arguments)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
