@@ -75,6 +75,19 @@ def test_the_version_is_written_once():
     assert "version:" not in (REPOSITORY / "CITATION.cff").read_text().replace("cff-version:", "")
 
 
+def test_the_description_for_package_indexes_lacks_what_is_not_there():
+    """As hatch-fancy-pypi-readme makes it."""
+    (hook,) = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"]["hooks"].values()
+    text = "".join((REPOSITORY / fragment["path"]).read_text() for fragment in hook["fragments"])
+    for substitution in hook["substitutions"]:
+        text = re.sub(substitution["pattern"], substitution["replacement"], text)
+    assert re.findall(r"\]\((?!https://)", text) == []
+    assert "<!--" not in text
+    assert "![" not in text
+    assert "paper's recipe" in text
+    assert re.findall(r"^- .*\n(?!- |\n|  )", text, re.MULTILINE) == []
+
+
 def python(code):
     """Runs code in a fresh interpreter, and gives what it prints."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import reslab
+from reslab.cli import train
 from reslab.cli.main import COMMANDS, main
-from reslab.cli.parser import parse
+from reslab.cli.parser import make_parser, parse
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -132,6 +133,15 @@ def test_every_command_that_a_sentence_names_exists(page):
         if name not in NOT_YET:
             found = importlib.import_module(f"reslab.cli.{name.replace('-', '_')}").COMMANDS
             assert "" in found or not below or below in found, (name, below)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_field_of_a_recipe_that_a_page_names_exists(page):
+    flags = {
+        flag for action in make_parser(train.COMMANDS[""].form, "train")._actions for flag in action.option_strings
+    }
+    named = set(re.findall(r"--[a-z_-]+(?:\.[a-z_-]+)+", page.read_text()))
+    assert {flag for flag in named if flag.replace("_", "-").rstrip("-.") not in flags} == set()
 
 
 def python_blocks():
