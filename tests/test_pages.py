@@ -214,6 +214,7 @@ def test_commands_that_take_seconds_work(command, place, monkeypatch, capsys):
         if block.language == "python" and block.page != TUTORIAL
     ],
 )
+@pytest.mark.timeout(900)  # a training of half a minute, on a machine that may have other things to do
 def test_python_that_is_shown_works(block, place, monkeypatch):
     if "reslab.export" in block.text or ".export(" in block.text:
         pytest.importorskip("onnxscript")
