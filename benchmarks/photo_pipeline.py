@@ -35,7 +35,8 @@ from reslab.data.photo_batches import PhotoBatches
 from reslab.data.photo_transforms import PhotoTransform
 from reslab.data.preprocessing import Preprocessing
 from reslab.environment import available_cores, resident_bytes
-from reslab.evaluation.protocols import Dense, EvaluationProtocol, OneCrop, TenCrop
+from reslab.evaluation.dense import Dense
+from reslab.evaluation.protocols import EvaluationProtocol, OneCrop, TenCrop
 from reslab.evaluation.scoring import predict_split
 from reslab.files.atomic import write_json
 from reslab.models import create_model

@@ -106,7 +106,7 @@ def rows_of(runs: Sequence[Run], full: list[float], shifted: dict[Path, float]) 
     }
     rows = []
     for (initial, scale, iterations), alike in by_schedule.items():
-        recipe, results = recipe_of(alike[0]), [run.result() for run in alike]
+        recipe, results = recipe_of(alike[0]), [run.figures() for run in alike]
         seconds = (iterations - initial) * recipe.data.batch_size / median(full)
         if initial:
             seconds += initial * recipe.data.batch_size / median(small[scale])

@@ -31,6 +31,7 @@ from reslab.evaluation.outcomes import Outcome, check_same_images, ensemble_outc
 from reslab.evaluation.protocol_options import choose_protocol
 from reslab.evaluation.protocols import EvaluationProtocol
 from reslab.evaluation.subjects import EvaluationImages, Subject, choose_images, load_subject
+from reslab.models.zoo import with_fields
 from reslab.trained import Description, Reference, Trained, load_trained
 from reslab.trained.loading import choose_device
 
@@ -51,10 +52,12 @@ class Network:
         self, reference: Reference, *, engine: Engine | None = None, threads: int | None = None, **options: Any
     ) -> None:
         if engine and not reference.exported:
-            raise WeightsError("an engine is for exported files; PyTorch runs the others.")
-        given = [name for name, value in {**options, **options.get("overrides", {})}.items() if value not in (None, {})]
+            raise WeightsError("--engine is for exported files; PyTorch runs the others.")
+        single = {**options, **options.get("overrides", {})}
+        given = [name for name, value in single.items() if name != "overrides" and value is not None]
         if given and reference.exported:
-            raise WeightsError(f"{given[0]} is for a model's name; {reference.name} says it itself.")
+            flag = f"--{given[0].replace('_', '-')}"
+            raise WeightsError(f"{flag} is for a model's name; {reference.name} says it itself.")
         self.reference, self.engine, self.threads, self.options = reference, engine, threads, options
         self._trained: Trained | None = None
         self._deployed: Deployed | None = None
@@ -233,7 +236,8 @@ class Network:
         """A file in a run's folder, or one that is called by the model."""
         if self.reference.folder is not None:
             return self.reference.folder / f"{stem}{suffix}"
-        words = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in self.trained.about.model)
+        name = with_fields(self.reference.model, self.options.get("overrides", {}))  # as it was asked for
+        words = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in name)
         return Path(f"{words.strip('-')}{stem.removeprefix('model')}{suffix}")
 
 
@@ -308,6 +312,8 @@ def evaluate_networks(
     """
     if batch_size is not None and batch_size < 1:
         raise DataError(f"a batch must have at least one image, not {batch_size}.")
+    if ensemble and len(networks) < 2:
+        raise DataError("an ensemble takes two networks or more.")
     references = [network.reference for network in networks]
     images = choose_images(references, data=data, split=split, data_dir=data_dir, progress=progress)
     chosen_device = choose_device(device)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from reslab.bench.profile import CONVOLUTIONS, OTHER, PARTS, profile_steps
-from reslab.bench.training import TrainingTask, compare_training, make_trainer
+from reslab.bench.training import compare_training, make_trainer
+from reslab.bench.training_task import TrainingTask
 from reslab.bench.turns import BenchmarkError, Turns
 from reslab.training.recipe_files import recipe_from_dict
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from reslab.bench import training
-from reslab.bench.training import TrainingTask, check_task, class_folders, make_trainer, training_images
+from reslab.bench import training_peers
+from reslab.bench.training import make_trainer
+from reslab.bench.training_peers import peer_work
+from reslab.bench.training_task import TrainingTask, check_task, class_folders, task_spec, training_images
 from reslab.bench.turns import BenchmarkError, CannotRun
 from reslab.errors import DataError, ModelError
 from reslab.training.recipe_files import recipe_from_dict
@@ -46,8 +48,8 @@ def test_ours_is_the_trainer_and_learns(tmp_path):
 
 @pytest.mark.parametrize("kind", ["eager-nchw", "eager-channels-last"])
 def test_a_peer_takes_a_step_on_batches_from_a_loader(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_WORKERS", 0)
-    work = training._peer(kind, TrainingTask("resnet8", RECIPE, "digits"), tmp_path)
+    monkeypatch.setattr(training_peers, "_WORKERS", 0)
+    work = peer_work(kind, TrainingTask("resnet8", RECIPE, "digits"), tmp_path)
     work.step()
     assert work.amount == 4
     assert work.details["channels_last"] == (kind == "eager-channels-last")
@@ -65,7 +67,7 @@ def test_photos_of_any_size_become_images_in_memory_for_us_and_random_crops_for_
     data = training_images(task)
     assert data.split("train").images.shape == (4, 32, 32, 3)
     assert data.split("train").labels.tolist() == [0, 0, 1, 1]
-    dataset, spec, words = training._dataset("torchvision", task)
+    dataset, spec, words = training_peers._dataset("torchvision", task)
     assert dataset[0][0].shape == (3, 32, 32)
     assert spec.num_classes == 2
     assert "ImageFolder: RandomResizedCrop(32)" in words
@@ -83,13 +85,13 @@ def test_generated_images_are_the_same_in_every_process():
 )
 def test_a_library_without_the_network_cannot_run(kind, model, tmp_path):
     with pytest.raises(CannotRun, match=rf"{kind} has no resnet"):
-        training._peer(kind, TrainingTask(model, RECIPE), tmp_path)
+        peer_work(kind, TrainingTask(model, RECIPE), tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["torchvision", "timm"])
 def test_a_library_with_the_network_gives_its_own(kind):
-    spec = training._spec(TrainingTask("resnet18", RECIPE), training_images(TrainingTask("resnet20", RECIPE)))
-    network = training._network(kind, "resnet18", spec)
+    spec = task_spec(TrainingTask("resnet18", RECIPE), training_images(TrainingTask("resnet20", RECIPE)))
+    network = training_peers._network(kind, "resnet18", spec)
     assert type(network).__module__.startswith(kind)
     assert network.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
@@ -111,4 +113,4 @@ def test_a_bad_task_is_refused_before_anything_starts(task, error, message):
 def test_a_batch_larger_than_the_images_is_refused(photos, tmp_path):
     recipe = recipe_from_dict({"name": "tiny", "data": {"batch_size": 5}, "hardware": {"threads": 1}})
     with pytest.raises(BenchmarkError, match="a batch of 5 takes more images than there are"):
-        training._peer("eager-nchw", TrainingTask("resnet18", recipe, str(photos), 32), tmp_path)
+        peer_work("eager-nchw", TrainingTask("resnet18", recipe, str(photos), 32), tmp_path)

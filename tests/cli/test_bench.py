@@ -14,7 +14,7 @@ from reslab.bench.tables import make_table
 from reslab.cli.main import main
 
 COMMANDS = ("rates", "training", "profile", "inference", "pipeline", "memory")
-ONE_THREAD = ["--set", "hardware.threads=1", "hardware.compile=off"]
+ONE_THREAD = ["--hardware.threads", "1", "--hardware.compile", "off"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -42,31 +42,34 @@ def test_help_imports_no_torch():
 WRONG = [
     (["speed"], "no command `reslab bench speed`"),
     (["rates", "fp16"], "no rate 'fp16'; there are fp32"),
-    (["rates", "--turns", "0"], "--turns must be between 1"),
-    (["rates", "--threads", "0"], "--threads must be between 1"),
+    (["rates", "--turns", "0"], "--turns must be a whole number from 1"),
+    (["rates", "--threads", "0"], "--threads must be a whole number from 1"),
     (["training"], "which network"),
     (["training", "resnet21"], "did you mean"),
     (["training", "resnet20", "--peers", "pytorch"], "no peer 'pytorch'; there are eager-nchw"),
     (["training", "resnet20", "--data", "nowhere"], "no data at 'nowhere'"),
-    (["training", "resnet20", "--steps", "0"], "--steps must be between 1"),
-    (["training", "resnet20", "--batch-size", "1"], "data.batch_size must be a whole number from 2 to"),
+    (["training", "resnet20", "--steps", "0"], "--steps must be a whole number from 1"),
+    (["training", "resnet20", "--batch-size", "1"], "--batch-size must be a whole number from 2 to"),
     (["training", "resnet20", "--recipe", "cifar"], "no recipe named 'cifar'"),
-    (["training", "resnet20", "--set", "hardware.compile"], "write FIELD=VALUE"),
-    (["training", "resnet20", "--set", "hardware.compyle=off"], "did you mean hardware.compile"),
-    (["training", "resnet20", "--set", "hardware.compile=yes"], "hardware.compile must be auto, on or off"),
-    (["training", "resnet20", "--set", "name.x=1"], "no field name.x; did you mean name?"),
-    (["profile"], "`reslab bench profile resnet20`"),
+    (["training", "resnet20", "--hardware.compile"], "--hardware.compile needs a value behind it"),
+    (["training", "resnet20", "--hardware.compyle=off"], "did you mean --hardware.compile"),
+    (["training", "resnet20", "--hardware.compile=yes"], "--hardware.compile must be auto, on or off"),
+    (["training", "resnet20", "--name.x=1"], "reslab bench training has no --name.x; "),
+    (["profile"], "which network"),
     (["profile", "resnet20", "--peers", "compiled"], "a compiled step has no profile"),
-    (["profile", "resnet20", "--set", "hardware.compile=on"], "a compiled step has no profile"),
+    (["profile", "resnet20", "--hardware.compile=on"], "a compiled step has no profile"),
     (["inference"], "which network"),
     (["inference", "resnet21"], "did you mean"),
     (["inference", "resnet20", "--engines", "caffe"], "no engine 'caffe'; there are"),
-    (["inference", "resnet20", "--batch-size", "0"], "--batch-size must be between 1"),
+    (
+        ["inference", "resnet20", "--batch-size", "0"],
+        "--batch-size must be whole numbers from 1 to 65,536, with commas or spaces between them, not 0",
+    ),
     (["inference", "resnet20", "absent.onnx"], "either networks' names or files"),
     (["inference", "absent.onnx"], "there is no file absent.onnx"),
     (["pipeline", "absent.pt", "."], "ends in .onnx or .xml"),
     (["memory", "resnet21"], "did you mean"),
-    (["memory", "resnet20", "--kept-batch-size", "0"], "--kept-batch-size must be between 1"),
+    (["memory", "resnet20", "--kept-batch-size", "0"], "--kept-batch-size must be a whole number from 2"),
 ]
 
 

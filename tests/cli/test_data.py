@@ -86,11 +86,11 @@ def test_pack_writes_what_train_reads(capsys, pets, tmp_path):
         (["check", "none"], "there is no folder none"),
         (["check", ".", "--policy", "quarantine"], "belong together"),
         (["check", ".", "--quarantine", "bad"], "belong together"),
-        (["stats", "none"], "no photos at 'none'"),
+        (["stats", "none"], "no data at 'none'"),
         (["stats", "imagenet"], "ImageNet cannot be downloaded"),
-        (["pack", "none", "--out", "shards"], "no photos at 'none'"),
+        (["pack", "none", "--out", "shards"], "no data at 'none'"),
         (["pack", "pets", "--out", "shards", "--shard-size", "much"], "cannot read the size"),
-        (["mend"], "there is no `reslab data mend`"),
+        (["mend"], "there is no command `reslab data mend`"),
     ],
 )
 def test_mistakes_get_a_sentence(arguments, message, capsys, tmp_path, monkeypatch):
@@ -105,7 +105,7 @@ def test_short_flags_of_train_are_checked_with_the_long_ones(pets, tmp_path, cap
     # fmt: off
     assert main(["train", "resnet18[widths=8-8-8-8]", "--data", str(pets), "--recipe", "imagenet-paper",
                  "--iterations", "2", "--batch-size=9", "--optimizer.accumulate", "3", "--train_size", "32",
-                 "--data.images.crop.shorter-side", "36", "48", "--data.images.test-size", "32",
+                 "--data.images.crop.shorter-side", "36-48", "--data.images.test-size", "32",
                  "--data.images.test-resize", "32",
                  "--workers", "0", "--run-dir", str(tmp_path / "run")]) == 0
     # fmt: on

@@ -177,7 +177,7 @@ def test_scores_are_computed_once(finished, capsys, tmp_path):
     for number in range(2):
         assert main(["eval", str(finished), "--scores", f"{number}.npz"]) == 0
     told = capsys.readouterr().err
-    assert told.count("are in the cache; --no-cache computes them again") == 1
+    assert told.count("are in the cache; --no-cache computes them.") == 1
     (kept,) = (tmp_path / "cache" / "reslab" / "scores").iterdir()
     kept.write_bytes(kept.read_bytes()[:-100])
     assert main(["eval", str(finished), "--scores", "2.npz"]) == 0
@@ -308,11 +308,17 @@ WRONG = [
     ([SMALL, "--data", "digits", "--average", "logits"], "--average is for ten-crop, shifted and dense"),
     ([SMALL, "--data", "digits", "--flips"], "--flips is for shifted and dense"),
     ([SMALL, "--data", "digits", "--protocol", "dense", "--shift", "1"], "--shift is for shifted, not for dense"),
-    ([SMALL, "--data", "digits", "--protocol", "shifted", "--shift", "9"], "shifted by 0 to 8 pixels, and not by 9"),
+    (
+        [SMALL, "--data", "digits", "--protocol", "shifted", "--shift", "9"],
+        "--shift must be a whole number from 0 to 8, not 9",
+    ),
     ([SMALL, "--data", "digits", "--protocol", "ten-crop"], "for ten crops give --crop or --resize"),
     ([SMALL, "--data", "digits", "--protocol", "ten-crop", "--crop", "30"], "hold no crop of 30x30"),
-    ([SMALL, "--data", "digits", "--resize", "0"], "whole numbers from 1"),
-    ([SMALL, "--data", "digits", "--protocol", "dense", "--scales", "big"], "cannot read --scales 'big'"),
+    ([SMALL, "--data", "digits", "--resize", "0"], "--resize must be a whole number from 1"),
+    (
+        [SMALL, "--data", "digits", "--protocol", "dense", "--scales", "big"],
+        "--scales must be whole numbers from 1 to 16,384, joined by dashes, not big",
+    ),
     ([SMALL, "--data", "digits", "--protocol", "dense", "--scales", "0"], "whole numbers from 1"),
     ([SMALL, "--data", "digits", "--ensemble"], "an ensemble takes two networks or more"),
     ([SMALL, SMALL, "--data", "digits", "--scores", "a.npz"], "for one network, or for an --ensemble"),
@@ -320,9 +326,12 @@ WRONG = [
     ([f"{SMALL}=absent.pth", "--data", "digits"], "give --mean"),
     ([f"{SMALL}=absent.pth", "--data", "digits", "--mean", "0.5"], "no weight file absent.pth"),
     ([SMALL, "--data", "digits", "--device", "abacus"], "--device abacus is not on this machine"),
-    ([SMALL, "--data", "digits", "--batch-size", "0"], "--batch-size must be positive"),
-    (["net.onnx", "--data", "digits", "--protocol", "dense"], "--protocol is for runs and weight files"),
-    (["net.onnx", "--data", "digits", "--scores", "a.npz"], "--scores is for runs and weight files"),
+    ([SMALL, "--data", "digits", "--batch-size", "0"], "--batch-size must be a whole number of at least 1"),
+    (
+        ["net.onnx", "--data", "digits", "--protocol", "dense"],
+        "net.onnx is an exported file, which is tested with one view as it says",
+    ),
+    (["net.onnx", "--data", "digits", "--scores", "a.npz"], "there is no file net.onnx"),
 ]
 
 
@@ -339,7 +348,7 @@ def test_a_mistake_gives_a_sentence(arguments, message, capsys):
 
 def test_members_for_other_classes_are_refused(finished, hangul, capsys):
     assert main(["eval", str(finished), "--data", str(hangul)]) == 2
-    assert "channels" in capsys.readouterr().err
+    assert "has the class '강아지', which the network does not know" in capsys.readouterr().err
     assert main(["eval", SMALL, "resnet8[num_classes=5]", "--data", str(hangul), "--ensemble"]) == 2
     assert "is for 5 classes" in capsys.readouterr().err
 
@@ -351,9 +360,9 @@ def test_what_is_not_there_is_named(few_photos, finished, tmp_path, weights, cap
     (tmp_path / "other" / "val" / "n01440764").rename(tmp_path / "other" / "val" / "unicorn")
     many = f"{TINY[:-1]},num_classes=1000]={weights}"
     assert main(["eval", many, *KNOWN, "--data", "other"]) == 2
-    assert "the network is for 1000 classes and 3 channels, but other has 12 and 3" in capsys.readouterr().err
+    assert "is for 1000 classes, and other has 12; its classes have no names" in capsys.readouterr().err
     assert main(["eval", str(finished), "--data", "digits", "--mean", "0.5"]) == 2
-    assert "--mean is for weight files" in capsys.readouterr().err
+    assert "--mean is for weight files without a card" in capsys.readouterr().err
 
 
 PRECISE_WRONG = [
@@ -361,8 +370,8 @@ PRECISE_WRONG = [
     (["RUN"], "either --out DIR, or --in-place"),
     (["RUN", "--out", "new", "--in-place"], "either --out DIR, or --in-place"),
     (["RUN", "--out", "RUN"], "is the run itself"),
-    (["RUN", "--out", "new", "--images", "1"], "--images must be at least 2"),
-    (["RUN", "--out", "new", "--batch-size", "1"], "--batch-size must be at least 2"),
+    (["RUN", "--out", "new", "--images", "1"], "--images must be a whole number of at least 2"),
+    (["RUN", "--out", "new", "--batch-size", "1"], "--batch-size must be a whole number of at least 2"),
 ]
 
 

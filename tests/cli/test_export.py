@@ -35,7 +35,7 @@ def test_fresh_weights_are_exported_and_called_fresh(capsys, tmp_path):
     assert "kB, opset 18, " in first
     assert first.endswith("images (batch, 3, 16, 16)")
     assert second.startswith("Agrees with PyTorch on batches of 1, 2 and 3 random images: largest difference ")
-    assert "fresh weights, which have learned nothing" in captured.err
+    assert "fresh, random weights, which have learned nothing" in captured.err
     assert captured.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
 
@@ -80,7 +80,7 @@ def test_a_mean_for_every_pixel_needs_the_runs_size(finished, capsys):
     assert main(["export", "onnx", str(finished), "--input-size", "20", "--out", "net.onnx"]) == 2
     assert "the normalisation is for images of shape 16x16x1" in capsys.readouterr().err
     assert main(["export", "onnx", str(finished), "--mean", "0.5"]) == 2
-    assert "--mean is for a network's name" in capsys.readouterr().err
+    assert f"--mean is for weight files without a card; {finished} says it itself" in capsys.readouterr().err
 
 
 def test_a_weight_file_is_exported(capsys, tmp_path):
@@ -107,7 +107,7 @@ def test_help_names_all_formats(capsys):
 
 
 WRONG = [
-    (["tensorflow", "resnet20"], "write `reslab export onnx`, `reslab export openvino` or"),
+    (["tensorflow", "resnet20"], "no command `reslab export tensorflow`; there are onnx, openvino, torch-export"),
     (["onnx", "resnet21"], "did you mean"),
     (["onnx", "resnet20", "--weights", "absent.pth"], "no weight file absent.pth"),
     (["onnx", "resnet20", "--weights", "absent"], "no weights 'absent'"),
@@ -120,10 +120,10 @@ WRONG = [
     (["openvino", TINY, "--out", "net.onnx"], "must end in .xml"),
     (["onnx", TINY, "--input", "uint8"], "does not say how its inputs were normalised; give --mean"),
     (["onnx", TINY, "--std", "1"], "--std needs --mean too"),
-    (["onnx", TINY, "--mean", "a"], "cannot read --mean 'a'"),
+    (["onnx", TINY, "--mean", "a"], "--mean must be numbers, joined by commas, not a"),
     (["onnx", TINY, "--mean", "0.5,0.5"], "mean has 2 numbers and the images have 3 channels"),
     (["onnx", TINY, "--opset", "9"], "must be between 18 and"),
-    (["onnx", TINY, "--input-size", "0"], "--input-size must be between"),
+    (["onnx", TINY, "--input-size", "0"], "--input-size must be a whole number from 1 to 16,384, not 0"),
     (["torch-export", "resnet8[shortcut=avgpool]", "--input-size", "15"], "15x15 images do not fit"),
     (["onnx", "vgg16[widths=8-8-8-8-8]", "--input-size", "8"], "8x8 images do not fit"),
 ]
@@ -146,7 +146,7 @@ def test_a_run_that_is_not_finished_or_is_described_anew_is_refused(finished, ca
     assert main(["export", "onnx", "run"]) == 2
     assert "the run is not finished" in capsys.readouterr().err
     assert main(["export", "onnx", str(finished), "--num-classes", "3"]) == 2
-    assert "--num-classes is for a network's name" in capsys.readouterr().err
+    assert "--num-classes is for weight files without a card" in capsys.readouterr().err
 
 
 def test_missing_libraries_get_a_sentence(capsys, monkeypatch):

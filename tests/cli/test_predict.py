@@ -55,7 +55,7 @@ def test_a_run_and_its_files_say_the_same(exported, photos, capsys):
 def test_text_and_tables_say_the_same(exported, photos, capsys, tmp_path):
     (photos / "1.jpg").unlink()
     target = str(exported / "model.onnx")
-    assert main(["predict", target, "photos", "--top", "2", "--engine", "openvino", "--batch", "2"]) == 0
+    assert main(["predict", target, "photos", "--top", "2", "--engine", "openvino", "--batch-size", "2"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     lines = [line.split("\t") for line in captured.out.splitlines()]
@@ -92,11 +92,11 @@ WRONG = [
         ["resnet20", "photos"],
         "is neither an exported file nor the folder of a run; for a network's name give its --weights",
     ),
-    (["photos", "photos"], "photos is neither an exported file nor the folder of a run"),
-    (["net.onnx", "photos", "--top", "0"], "--top must be positive"),
-    (["net.onnx", "photos", "--batch", "0"], "--batch must be positive"),
-    (["net.onnx", "photos", "--threads", "-1"], "--threads must be positive"),
-    (["net.onnx", "photos", "--mean", "0.5"], "--mean is for a network's name"),
+    (["photos", "photos"], "photos is not the folder of a run"),
+    (["net.onnx", "photos", "--top", "0"], "--top must be a whole number of at least 1"),
+    (["net.onnx", "photos", "--batch-size", "0"], "--batch-size must be a whole number of at least 1"),
+    (["net.onnx", "photos", "--threads", "-1"], "--threads must be a whole number of at least 1"),
+    (["net.onnx", "photos", "--mean", "0.5"], "--mean is for a model's name"),
     (["resnet20", "photos", "--weights", "absent.pth", "--engine", "openvino"], "--engine is for exported files"),
     (["resnet20", "photos", "--weights", "absent.pth"], "no weight file absent.pth"),
 ]

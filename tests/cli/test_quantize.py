@@ -65,7 +65,7 @@ def test_what_is_not_good_enough_is_refused_with_a_sentence(finished, capsys, tm
 
 
 WRONG = [
-    (["quantize", TINY], "for a network's name give its --weights too"),
+    (["quantize", TINY, "--data", "digits"], "has fresh weights, which have learned nothing; give --weights"),
     (["quantize", TINY, "--weights", "net.safetensors"], "calibrated on which images"),
     (["quantize", TINY, "--weights", "net.safetensors", "--data", "digits"], "does not say how its inputs were"),
     (["quantize", TINY, "--weights", "net.safetensors", "--data", "absent", "--mean", "0"], "no data at 'absent'"),
@@ -74,7 +74,7 @@ WRONG = [
     (["quantize", "."], ". is not the folder of a run"),
     (["eval", "net.onnx", "--data", "digits"], "there is no file net.onnx"),
     (["eval", "net.onnx"], "on which images"),
-    (["eval", "net.onnx", "--data", "digits", "--mean", "0"], "--mean is for weight files"),
+    (["eval", "net.onnx", "--data", "digits", "--mean", "0"], "--mean is for a model's name"),
     (["eval", "bad.xml", "--data", "digits"], "needs bad.bin beside it"),
     (["eval", TINY, "--weights", "net.safetensors", "--data", "digits", "--engine", "openvino"], "--engine is for"),
 ]

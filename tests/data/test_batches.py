@@ -101,7 +101,7 @@ def test_images_and_labels_belong_together(digits: ImageData, augmented: Callabl
 
 
 def test_batches_are_channels_last_and_float32(digits: ImageData) -> None:
-    train = digits.as_rgb().split("train")
+    train = digits.with_channels(3).split("train")
     normalization = Normalization.measure(train.images, "per-channel")
     images, _ = TrainingBatches(train, normalization, 8, 0, 4, "mean", True).batch(0)
     assert images.shape == (8, 3, 16, 16)
@@ -194,7 +194,7 @@ def test_evaluation_sees_every_image_once_in_order_and_as_it_is(digits: ImageDat
 
 
 def test_evaluation_batches_are_channels_last_and_float32(digits: ImageData) -> None:
-    val = digits.as_rgb().split("val")
+    val = digits.with_channels(3).split("val")
     for images, labels in evaluation_batches(val, Normalization.measure(val.images, "per-channel"), 50):
         assert images.is_contiguous(memory_format=torch.channels_last)
         assert images.dtype == torch.float32

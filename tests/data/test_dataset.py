@@ -123,7 +123,7 @@ def test_parts_hold_every_image_once(digits: ImageData) -> None:
 
 
 def test_grey_data_get_three_equal_channels(digits: ImageData) -> None:
-    data = digits.as_rgb()
+    data = digits.with_channels(3)
     assert data.image_shape == (16, 16, 3)
     for role, split in digits.splits.items():
         for channel in range(3):
@@ -133,8 +133,8 @@ def test_grey_data_get_three_equal_channels(digits: ImageData) -> None:
 
 
 def test_coloured_data_stay_as_they_are(digits: ImageData) -> None:
-    data = digits.as_rgb()
-    assert data.as_rgb() is data
+    data = digits.with_channels(3)
+    assert data.with_channels(3) is data
 
 
 def test_an_absent_split_is_told_with_those_there_are(cifar_like: ImageData) -> None:

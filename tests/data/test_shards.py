@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 from reslab.data import load_data
 from reslab.data.packing import pack_shards
 from reslab.data.preprocessing import Preprocessing
-from reslab.data.shards import INDEX_NAME, load_shards
+from reslab.data.shards import INDEX_NAME, check_shards, load_shards
 from reslab.errors import DataError
 
 VIEW = Preprocessing(height=32, width=32, channels=3, resize=36)
@@ -145,8 +145,8 @@ def test_damage_is_told_and_nothing_is_overwritten(folder, packed, tmp_path):
     with pytest.raises(DataError, match=r"val-000001\.tar is cut short"):
         val.subset(np.arange(200)).read(0, 200)
     with pytest.raises(DataError, match="is not the shard that the index was written for"):
-        load_shards(short, VIEW, verify=True)
-    load_shards(packed, VIEW, verify=True)
+        check_shards(short)
+    check_shards(packed)
 
 
 def test_somebody_elses_files_are_left_alone(folder, tmp_path):

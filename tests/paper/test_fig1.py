@@ -109,7 +109,7 @@ def test_a_training_that_fails_says_why(tmp_path, capsys):
         (tmp_path / "data" / split / "one" / "broken.png").write_bytes(b"no picture")
     assert main(["paper", "run", "fig1", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert "broken.png is not an image" in error
+    assert "broken.png: it is not an image" in error
     assert "seed 0 failed" in error
 
 

@@ -20,16 +20,26 @@ from reslab.files.rows import RowLog
 from reslab.models.weights import read_card, read_state_dict
 from reslab.runs import Run, asked_digest
 from reslab.trained import load_trained
-from reslab.training.recipe import DataRecipe, HardwareRecipe, MonitoringRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
+from reslab.training.recipe import (
+    DataRecipe,
+    HardwareRecipe,
+    MonitoringRecipe,
+    NoWarmUp,
+    Recipe,
+    Sgd,
+    SmallImages,
+    Steps,
+    iterations,
+)
 
 MODEL = "resnet8[widths=4-8-16]"
 RECIPE = Recipe(
     name="short",
-    optimizer=OptimizerRecipe(learning_rate=0.05),
-    schedule=ScheduleRecipe(iterations=8, milestones=(6,), warmup_from_depth=0),
-    data=DataRecipe(batch_size=12, pad=1),
+    optimizer=Sgd(learning_rate=0.05),
+    schedule=Steps(length=iterations(8), milestones=(iterations(6),), deep_warmup=NoWarmUp()),
+    data=DataRecipe(batch_size=12, images=SmallImages(pad=1)),
     hardware=HardwareRecipe(device="cpu", threads=1),
-    monitoring=MonitoringRecipe(log_every=1, eval_every=3, checkpoint_every=3),
+    monitoring=MonitoringRecipe(log_every=iterations(1), eval_every=iterations(3), checkpoint_every=iterations(3)),
 )
 TIMINGS = ("train_seconds", "images_per_second", "peak_memory_bytes")
 VERIFIED = ("run.json", "result.json", "card.json", "metrics.jsonl", "weights.safetensors", "normalization.safetensors")
@@ -79,7 +89,7 @@ def seen(run: Run) -> tuple:
     """All that is read of a finished run."""
     trained = load_trained(run.folder)
     state = {name: value.numpy().tobytes() for name, value in trained.model.state_dict().items()}
-    return run.record, run.rows(), run.result(), state, trained.normalization.digest, trained.classes, trained.sha256
+    return run.record, run.rows(), run.figures(), state, trained.normalization.digest, trained.classes, trained.sha256
 
 
 @pytest.mark.parametrize("name", [*VERIFIED, *DERIVED])
@@ -138,7 +148,7 @@ def test_a_flipped_bit_in_a_stopped_run_is_named_or_changes_nothing(stopped, ask
             same += 1
             messages += [str(warning.message) for warning in caught]
             assert read_card(folder)["sha256"] == read_card(whole.folder)["sha256"]
-            assert figures(done.result) == figures(whole.result())
+            assert figures(done.figures) == figures(whole.figures())
     assert all(Path(name).name in message and "\n" not in message for message in messages)
     assert messages or name in ("checkpoints/iteration-0000006.pt", "checkpoints/best-on-val.pt")
     assert same or not name.startswith("checkpoints")
@@ -174,7 +184,7 @@ def test_a_record_that_was_changed_is_named(stopped, asked, change):
 def test_figures_and_rows_that_were_changed_are_named(finished):
     edited(finished.folder / "result.json", lambda record: record.update(val_error=0.0))
     with pytest.raises(CheckpointError, match=r"result\.json is damaged, or was changed"):
-        finished.result()
+        finished.figures()
     edited(finished.folder / "card.json", lambda record: record["errors"].update(val_error=0.0))
     with pytest.raises(WeightsError, match=r"card\.json is damaged, or was changed"):
         read_card(finished.folder)
@@ -219,7 +229,7 @@ def test_files_of_another_run_are_named(finished, asked, tmp_path):
         load_trained(finished.folder)
     shutil.copy(other.folder / "result.json", finished.folder / "result.json")
     with pytest.raises(CheckpointError, match=r"result\.json is of another run than"):
-        finished.result()
+        finished.figures()
 
 
 def test_weights_beside_a_card_are_verified_whoever_reads_them(finished):
@@ -237,7 +247,7 @@ def test_weights_beside_a_card_are_verified_whoever_reads_them(finished):
     [
         {"seed": 7},
         {"model": "resnet8[widths=4-8-16,dropout=0.1]"},
-        {"recipe": replace(RECIPE, optimizer=OptimizerRecipe(learning_rate=0.06))},
+        {"recipe": replace(RECIPE, optimizer=Sgd(learning_rate=0.06))},
         {"weights": "other.safetensors"},
     ],
 )

@@ -45,22 +45,22 @@ def same_machine(run: Run) -> bool:
 
 
 def test_a_finished_one_is_read_and_evaluated(finished, digits):
-    assert finished.result()["iterations"] == 24
+    assert finished.figures()["iterations"] == 24
     assert [row["iteration"] for row in finished.rows()] == [4, 8, 12, 16, 20, 24]
     trained = load_trained(finished.folder)
     error = evaluate(trained.model, digits.split("val"), trained.normalization).top1_error
-    assert error == pytest.approx(finished.result()["val_error"], abs=1)
-    before = finished.result()
-    assert again(finished, digits, test_curve=True, resume=True).result == before
+    assert error == pytest.approx(finished.figures()["val_error"], abs=1)
+    before = finished.figures()
+    assert again(finished, digits, test_curve=True, resume=True).figures == before
 
 
 def test_a_stopped_one_is_resumed_to_the_end_of_a_training_without_a_stop(stopped, finished, digits, tmp_path):
     same = same_machine(stopped)
     resumed = again(stopped, digits, resume=True)
     whole = again(stopped, digits, run_dir=tmp_path / "whole")
-    for name, value in whole.result.items():
+    for name, value in whole.figures.items():
         if name not in TIMINGS:
-            assert resumed.result[name] == (
+            assert resumed.figures[name] == (
                 value if same or not isinstance(value, float) else pytest.approx(value, abs=5)
             )
     if not same:

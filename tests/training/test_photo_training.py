@@ -75,7 +75,7 @@ def test_stopped_and_resumed_with_workers_it_comes_to_the_same_weights(name, som
     for folder in ("parts", "workers"):
         assert weights(tmp_path / "whole") == weights(tmp_path / folder)
         assert rows(tmp_path / "whole") == rows(tmp_path / folder)
-    assert done.result["num_val_images"] == done.result["num_train_clean_images"] == 12
+    assert done.figures["num_val_images"] == done.figures["num_train_clean_images"] == 12
     assert workers.run.finished
 
 
@@ -86,7 +86,7 @@ def test_the_card_says_how_photos_are_seen_and_the_errors_are_those_of_evaluate(
     assert (view.height, view.resize, view.interpolation) == (32, 36, "bilinear")
     trained = load_trained(tmp_path / "run")
     val = load_data(some_photos, kind="photos", view=view).split("val")
-    assert evaluate(trained.model, val, trained.normalization).top1_error == done.result["val_error"]
+    assert evaluate(trained.model, val, trained.normalization).top1_error == done.figures["val_error"]
     # The weights are the average, not the last iteration's.
     last = torch.load(sorted((tmp_path / "run" / "checkpoints").glob("iteration-*"))[-1], weights_only=True)
     assert not torch.equal(last["model"]["conv1.weight"], trained.model.conv1.weight)
@@ -113,12 +113,12 @@ def test_the_mean_of_every_pixel_is_that_of_the_central_crops_and_is_measured_on
 def test_what_does_not_fit_together_gets_a_sentence(some_photos, digits, tmp_path):
     with pytest.raises(RecipeError, match="the recipe is for photos, and digits has small images"):
         train(SMALL, digits, recipe="imagenet-90", run_dir=tmp_path / "run")
-    with pytest.raises(RecipeError, match="the recipe is for photos, and cifar10 has small images"):
+    with pytest.raises(DataError, match="cifar10 has small images and no photos"):
         train(SMALL, "cifar10", recipe="imagenet-90", run_dir=tmp_path / "run")
     loaded = load_data(some_photos, kind="photos", view=Preprocessing(height=32, width=32, channels=3, resize=36))
     with pytest.raises(RecipeError, match="photos need a recipe with"):
         train(SMALL, loaded, recipe="cifar-paper", run_dir=tmp_path / "run")
-    with pytest.raises(DataError, match="use a recipe for photos, as in --recipe imagenet-90"):
+    with pytest.raises(DataError, match="use a recipe for photos, as in --recipe photos"):
         train(SMALL, some_photos, recipe="cifar-paper", run_dir=tmp_path / "run")
     with pytest.raises(RecipeError, match=r"schedule\.kind=plateau needs val images"):
         train(SMALL, some_photos / "train", recipe=small("imagenet-paper"), run_dir=tmp_path / "run")

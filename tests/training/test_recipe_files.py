@@ -5,11 +5,10 @@ import pytest
 from PIL import Image
 
 from reslab import train
+from reslab.data import load_data
 from reslab.data.imagenet import imagenet_names
-from reslab.data.photos import load_photos
-from reslab.data.preprocessing import Preprocessing
-from reslab.data.shards import pack_shards
-from reslab.errors import RecipeError
+from reslab.data.packing import pack_shards
+from reslab.errors import DataError, RecipeError
 from reslab.models import parse_model
 from reslab.training.asked_recipe import AskedRecipe
 from reslab.training.expectations import RecipeWarning, lacking_fields, unlike_images
@@ -28,7 +27,7 @@ from reslab.training.recipe import (
 from reslab.training.recipe_0_1 import OLD_NAMES
 from reslab.training.recipe_default import default_recipe
 from reslab.training.recipe_files import load_recipe, recipe_from_text, recipe_from_toml
-from reslab.training.recipe_overrides import find_field, fitted, is_field, is_length, with_overrides
+from reslab.training.recipe_overrides import find_field, fitted, is_length, with_overrides
 from reslab.training.recipe_text import recipe_to_toml
 from reslab.training.recipes import RECIPES
 
@@ -181,12 +180,7 @@ def test_a_field_is_given_once():
         with_overrides(load_recipe("cifar-paper"), {"optimizer": "sgd", "optimizer.kind": "sgd"}, flags=True)
 
 
-def test_what_is_a_field():
-    assert is_field("--optimizer.learning-rate")
-    assert is_field("--optimizer")
-    assert is_field("--optimizer.lr")
-    assert not is_field("--data")
-    assert not is_field("--epochs")
+def test_what_is_a_length():
     assert is_length("--schedule.milestones")
     assert is_length("monitoring.eval_every")
     assert not is_length("schedule.factor")
@@ -280,10 +274,10 @@ def test_data_have_one_default_recipe_by_name_folder_or_loaded(tmp_path, digits,
     photos = folder_of_images(tmp_path / "photos", ("cat", "dog"), 300)
     assert default_recipe(small) == "cifar-paper"
     assert default_recipe(photos) == default_recipe(str(photos)) == default_recipe("https://server/shards") == "photos"
-    assert default_recipe(tmp_path / "absent") == "cifar-paper"
-    view = Preprocessing(height=8, width=8, channels=3, resize=8)
-    assert default_recipe(load_photos(photos, view)) == "photos"
-    imagenet = folder_of_images(tmp_path / "big" / "train", imagenet_names(), 80).parent
-    assert default_recipe(imagenet) == default_recipe(load_photos(imagenet, view)) == "imagenet-90"
-    pack_shards(load_photos(imagenet, view), tmp_path / "shards")
+    with pytest.raises(DataError, match="no data at"):
+        default_recipe(tmp_path / "absent")
+    assert default_recipe(load_data(photos, kind="photos")) == "photos"
+    imagenet = folder_of_images(tmp_path / "big" / "train", imagenet_names(), 130).parent
+    assert default_recipe(imagenet) == default_recipe(load_data(imagenet, kind="photos")) == "imagenet-90"
+    pack_shards(load_data(imagenet, kind="photos"), tmp_path / "shards")
     assert default_recipe(tmp_path / "shards") == "imagenet-90"

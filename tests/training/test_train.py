@@ -84,14 +84,14 @@ def test_a_run_leaves_a_complete_folder(tiny_data, tmp_path):
     assert trained.classes == data.classes
     for role in ("val", "test"):
         error = evaluate(trained.model, data.split(role), trained.normalization).top1_error
-        assert done.result[f"{role}_error"] == error
+        assert done.figures[f"{role}_error"] == error
         assert recorded[-1][f"{role}_error"] == error
     assert len(list((tmp_path / "checkpoints").glob("iteration-*.pt"))) == 2
 
 
 def test_test_images_are_read_by_no_run_that_is_not_an_experiment(tiny_data, tmp_path):
     done = train("resnet8", tiny_data(), recipe=RECIPE, run_dir=tmp_path)
-    assert not any("test" in key for key in done.result)
+    assert not any("test" in key for key in done.figures)
     assert not any("test_error" in row for row in rows(tmp_path))
 
 
@@ -163,7 +163,7 @@ def test_the_warm_up_survives_a_stop(tiny_data, tmp_path):
     for stop in ("2", "6"):
         train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path / "parts", resume=True, stop_after=stop)
     parts = train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path / "parts", resume=True)
-    assert whole.result["warmup_ended_at"] == parts.result["warmup_ended_at"] is not None
+    assert whole.figures["warmup_ended_at"] == parts.figures["warmup_ended_at"] is not None
     assert same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -228,7 +228,7 @@ def test_a_finished_run_is_not_trained_again(tiny_data, tmp_path):
     first = train("resnet8", tiny_data(), recipe=RECIPE, run_dir=tmp_path)
     before = (tmp_path / "weights.safetensors").stat().st_mtime_ns
     again = train("resnet8", tiny_data(), recipe=RECIPE, run_dir=tmp_path, resume=True)
-    assert again.result == first.result
+    assert again.figures == first.figures
     assert (tmp_path / "weights.safetensors").stat().st_mtime_ns == before
 
 
@@ -268,7 +268,7 @@ def test_divergence_names_the_checkpoint_that_was_kept(tiny_data, tmp_path):
 def test_weights_can_be_the_best_on_val(tiny_data, tmp_path):
     recipe = replace(RECIPE, monitoring=replace(RECIPE.monitoring, weights="best-on-val", eval_every=iterations(2)))
     done = train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path)
-    assert done.result["val_error"] == min(row["val_error"] for row in rows(tmp_path) if "val_error" in row)
+    assert done.figures["val_error"] == min(row["val_error"] for row in rows(tmp_path) if "val_error" in row)
 
 
 def test_choosing_on_val_without_val_images_is_refused(tiny_data, tmp_path):
@@ -329,8 +329,8 @@ def test_wrong_arguments_get_a_sentence_and_start_no_run(tiny_data, tmp_path, ar
 def test_gradients_reach_the_loop_and_training_learns(digits, tmp_path):
     recipe = replace(load_recipe("digits-quick").rescaled(60), hardware=HardwareRecipe(device="cpu", threads=1))
     done = train("resnet8", digits, recipe=recipe, run_dir=tmp_path)
-    assert done.result["train_error"] < 50
-    assert done.result["train_error_clean"] < 40
+    assert done.figures["train_error"] < 50
+    assert done.figures["train_error_clean"] < 40
 
 
 def test_the_first_update_is_sgd_on_the_first_batch(tiny_data, tmp_path):
@@ -471,7 +471,7 @@ def test_the_norm_of_the_gradients_is_clipped(tiny_data, tmp_path):
 def test_muon_learns_and_resumes_bitwise(tiny_data, tmp_path):
     recipe = replace(RECIPE, optimizer=Muon(learning_rate=0.05, momentum=0.6, nesterov=True))
     done = train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path / "whole")
-    assert done.result["train_error"] < rows(tmp_path / "whole")[0]["train_error"]
+    assert done.figures["train_error"] < rows(tmp_path / "whole")[0]["train_error"]
     for stop in ("3", "7", None):
         train("resnet8", tiny_data(), recipe=recipe, run_dir=tmp_path / "stopped", resume=True, stop_after=stop)
     assert same_weights(tmp_path / "whole", tmp_path / "stopped")
@@ -495,4 +495,4 @@ def test_the_average_of_the_weights_is_kept_evaluated_and_resumed(tiny_data, tmp
     for key, value in average.items():
         torch.testing.assert_close(trained.model.state_dict()[key].double(), value, atol=1e-6, rtol=1e-5)
     val = tiny_data().split("val")
-    assert done.result["val_error"] == evaluate(trained.model, val, trained.normalization).top1_error
+    assert done.figures["val_error"] == evaluate(trained.model, val, trained.normalization).top1_error

@@ -68,7 +68,7 @@ def peer_work(kind: str, task: TrainingTask, folder: Path) -> Work:
     if len(dataset) < batch_size:
         raise BenchmarkError(f"a batch of {batch_size} takes more images than there are ({len(dataset)}).")
     loader = DataLoader(
-        dataset, batch_size, shuffle=True, num_workers=_WORKERS, drop_last=True, persistent_workers=True
+        dataset, batch_size, shuffle=True, num_workers=_WORKERS, drop_last=True, persistent_workers=_WORKERS > 0
     )
     batches = _endless(loader)
     layout = torch.contiguous_format if kind in ("eager-nchw", "torchvision") else torch.channels_last

@@ -40,14 +40,24 @@ def argument(default: Any = MISSING, help: str = "", *, metavar: str = "", **ext
     return knob(default, help, positional=True, metavar=metavar, **extra)
 
 
-def flags_of(leaves: Callable[[], Iterable[Leaf]], title: str) -> Any:
+def flags_of(
+    leaves: Callable[[], Iterable[Leaf]],
+    title: str,
+    *,
+    defaults: bool = True,
+    meant: Callable[[str], str | None] = lambda name: None,
+) -> Any:
     """A field that gathers other fields' flags as texts, by their paths; they are listed by --help-all only.
 
     Args:
         leaves: the fields, found when they are needed.
         title: above them in the help.
+        defaults: whether the fields' defaults are what holds where none is given; a recipe has values of its own.
+        meant: the field that an unknown flag may mean, from the flag's name.
     """
-    return field(default_factory=dict, metadata={"leaves": leaves, "title": title})
+    return field(
+        default_factory=dict, metadata={"leaves": leaves, "title": title, "defaults": defaults, "meant": meant}
+    )
 
 
 def dispatch(commands: Mapping[str, Command], name: str, intro: str, arguments: Sequence[str]) -> int:

@@ -17,7 +17,7 @@ The script is read by the shell when it starts."""
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    shell: Literal["bash", "zsh", "tcsh"] = argument(help="Shell: bash, zsh or tcsh.")
+    shell: Literal["bash", "zsh", "tcsh"] = argument(help="Shell: bash, zsh or tcsh.", metavar="SHELL")
 
 
 def run(asked: Arguments) -> int:

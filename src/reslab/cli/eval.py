@@ -70,8 +70,6 @@ def run(asked: Arguments) -> int:
     several = len(asked.networks) > 1
     if asked.weights is not None and several:
         raise ReslabError("--weights is for a single network; of several write each as MODEL=WEIGHTS.")
-    if asked.ensemble and not several:
-        raise ReslabError("an ensemble takes two networks or more.")
     if several and not asked.ensemble and (asked.scores or asked.report or asked.confusion):
         raise ReslabError("--scores, --report and --confusion are for one network, or for an --ensemble.")
     options = read_options(asked.protocol, asked.options)

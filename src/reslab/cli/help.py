@@ -29,7 +29,11 @@ def help_text(form: type, summary: str, description: str, name: str, *, everythi
     groups = list(gathered(form))
     if everything:
         for group in groups:
-            rows = [_entry(flag_of(leaf.knob, leaf.path), leaf.knob, leaf.kinds) for leaf in group.metadata["leaves"]()]
+            defaults = group.metadata["defaults"]
+            rows = [
+                _entry(flag_of(leaf.knob, leaf.path), leaf.knob, leaf.kinds, defaults=defaults)
+                for leaf in group.metadata["leaves"]()
+            ]
             parts.append(f"{group.metadata['title']}:\n" + "\n".join(rows))
     elif hidden or groups:
         more = [
@@ -55,6 +59,8 @@ def metavar(item: Knob) -> str:
         return item.name.upper()
     if get_origin(item.type) is tuple:
         return ",".join(["N"] * 2) + ",..." if not item.extra.get("several") else "TEXT ..."
+    if hasattr(item.type, "TAKES"):
+        return "LENGTH"
     return _METAVARS.get(item.type, item.name.rpartition("_")[2].upper())
 
 
@@ -81,13 +87,13 @@ def negative_of(flag: str) -> str:
     return f"{head}{dot}no-{last}" if dot else f"--no-{flag.removeprefix('--')}"
 
 
-def _entry(head: str, item: Knob, kinds: Sequence[str] = ()) -> str:
+def _entry(head: str, item: Knob, kinds: Sequence[str] = (), *, defaults: bool = True) -> str:
     text = item.help
     if kinds:
         text = f"{text} (of {', '.join(kinds)})"
     default = item.default
     untold = default is MISSING or default is None or isinstance(default, bool) or default in ("", ())
-    if not untold and "efault" not in text:
+    if defaults and not untold and "efault" not in text:
         text = f"{text} Default: {show(default, ',' if item.extra.get('several') else '-')}."
     return f"  {head}\n{_wrapped(text, '      ')}"
 

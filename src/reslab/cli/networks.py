@@ -1,12 +1,12 @@
 """The arguments by which a network is named, the same in every command."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reslab.cli.command import flags_of
 from reslab.errors import ModelError
-from reslab.fields import Leaf, knob, leaves
+from reslab.fields import knob, leaves
 from reslab.models.spec import NetSpec
 from reslab.models.zoo import read_field
 
@@ -21,13 +21,10 @@ NET_HELP = (
 )
 
 
-def _leaves() -> Iterator[Leaf]:
-    return (leaf for leaf in leaves(NetSpec) if leaf.path != "family")
-
-
 def net_flags() -> Any:
     """A field that gathers what differs from a named network's description."""
-    return flags_of(_leaves, "fields of the network that differ from its name's, as in MODEL[field=value]")
+    title = "fields of the network that differ from its name's, as in MODEL[field=value]"
+    return flags_of(lambda: (leaf for leaf in leaves(NetSpec) if leaf.path != "family"), title, defaults=False)
 
 
 def net_fields(texts: Mapping[str, str]) -> dict[str, Any]:

@@ -99,5 +99,10 @@ COMMANDS = {
 Interrupted, the same command goes on where it stopped.""",
         run,
     ),
-    "report": Command(ReportArguments, "redo an experiment's figure and report.html from its results.json", "", report),
+    "report": Command(
+        ReportArguments,
+        "redo an experiment's figure and report.html from its results.json",
+        "  reslab paper report paper/fig1-digits-digits-quick-720",
+        report,
+    ),
 }

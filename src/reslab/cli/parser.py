@@ -10,9 +10,9 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
 
-from reslab.cli.help import gathered, metavar, negative_of, shown
+from reslab.cli.help import flag_of, gathered, metavar, negative_of, shown
 from reslab.errors import ReslabError, suggestion
-from reslab.fields import Knob, knobs
+from reslab.fields import KIND, Knob, knobs
 
 __all__ = ["UsageError", "make_parser", "parse"]
 
@@ -23,12 +23,9 @@ _SYNONYMS = {
     "bs": "batch-size",
     "dataset": "data",
     "gpu": "device",
-    "learning-rate": "optimizer.learning-rate",
-    "lr": "optimizer.learning-rate",
     "num-workers": "workers",
     "top-k": "top",
     "topk": "top",
-    "wd": "optimizer.weight-decay",
 }
 """What other programs call some flags; the first that a command has is meant."""
 
@@ -49,9 +46,9 @@ def parse(form: type, name: str, arguments: Sequence[str]) -> Any:
         UsageError: they cannot be read.
     """
     parser = make_parser(form, name)
-    given, unknown = parser.parse_known_args([_normal(word) for word in arguments])
+    given, unknown = parser.parse_known_intermixed_args([_normal(word) for word in arguments])
     if unknown:
-        _refuse(unknown[0], parser, name)
+        _refuse(unknown[0], parser, name, form)
     values: dict[str, Any] = {}
     for item in knobs(form):
         text = getattr(given, item.name, None)
@@ -64,7 +61,8 @@ def parse(form: type, name: str, arguments: Sequence[str]) -> Any:
         return form(**values)
     except TypeError:
         missing = next(item for item in knobs(form) if item.default is MISSING and item.name not in values)
-        raise UsageError(f"reslab {name} needs {shown(missing)}: {missing.help}") from None
+        needed = shown(missing) if missing.extra.get("positional") else flag_of(missing)
+        raise UsageError(f"reslab {name} needs {needed}: {missing.help}") from None
 
 
 def make_parser(form: type, name: str) -> argparse.ArgumentParser:
@@ -105,7 +103,8 @@ def _add(parser: argparse.ArgumentParser, item: Knob, path: str, *, optional: bo
             parser.add_argument(negative, dest=path, action="store_const", const="false", default=None)
         return
     many = get_origin(item.type) is tuple and item.extra.get("several")
-    parser.add_argument(flag, dest=path, nargs="+" if many else None, default=None, metavar=metavar(item))
+    short = [flag.removesuffix(f".{KIND}")] if path.endswith(f".{KIND}") else []  # --optimizer muon
+    parser.add_argument(flag, *short, dest=path, nargs="+" if many else None, default=None, metavar=metavar(item))
 
 
 def _read(item: Knob, text: str | list[str]) -> Any:
@@ -117,7 +116,11 @@ def _read(item: Knob, text: str | list[str]) -> Any:
     try:
         if isinstance(text, str):
             return item.parse(text)
-        return item.admit(tuple(text)) if get_args(item.type)[0] in (str, Path) else item.parse(",".join(text))
+        return (
+            item.admit(tuple(text))
+            if get_args(item.type)[0] in (str, Path)
+            else item.parse(",".join(word.strip(",") for word in text))
+        )
     except ValueError as takes:
         near = suggestion(words[0], item.choices)
         raise UsageError(f"{name} must be {takes}, not {' '.join(words)}{near}") from None
@@ -131,18 +134,17 @@ def _normal(word: str) -> str:
     return f"{flag.replace('_', '-')}{equals}{value}"
 
 
-def _refuse(word: str, parser: argparse.ArgumentParser, name: str) -> NoReturn:
+def _refuse(word: str, parser: argparse.ArgumentParser, name: str, form: type) -> NoReturn:
     if not word.startswith("-"):
         raise UsageError(
             f"reslab {name} does not know what to do with {word!r}; `reslab {name} --help` says what it takes."
         )
     flag = word.partition("=")[0]
     flags = [option for action in parser._actions for option in action.option_strings]
-    if (meant := _SYNONYMS.get(flag.lstrip("-"))) and f"--{meant}" in flags:
-        raise UsageError(f"reslab {name} has no {flag}; it is called --{meant}.")
-    last = {option.rpartition(".")[2]: option for option in flags if "." in option}
-    if (meant := last.get(flag.lstrip("-"))) is not None:
-        raise UsageError(f"reslab {name} has no {flag}; it is called {meant}.")
+    meant = [_SYNONYMS.get(flag.lstrip("-")), *(group.metadata["meant"](flag) for group in gathered(form))]
+    for field in filter(None, meant):
+        if (called := f"--{field.replace('_', '-')}") in flags:
+            raise UsageError(f"reslab {name} has no {flag}; it is called {called}.")
     raise UsageError(
         f"reslab {name} has no {flag}{suggestion(flag, flags, f'; `reslab {name} --help-all` lists all.')}"
     )

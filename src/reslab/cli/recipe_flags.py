@@ -1,19 +1,20 @@
 """The flags of a recipe's fields: `--TABLE.FIELD VALUE`, the same in every command that trains."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from reslab.cli.command import flags_of
-from reslab.fields import Leaf, leaves
+from reslab.fields import leaves
 from reslab.training.recipe import Recipe
+from reslab.training.recipe_overrides import meant_field
 
 __all__ = ["recipe_flags"]
 
 
-def _leaves() -> Iterator[Leaf]:
-    return (leaf for leaf in leaves(Recipe) if "." in leaf.path)
-
-
 def recipe_flags() -> Any:
     """A field that gathers what differs from the recipe."""
-    return flags_of(_leaves, "fields of the recipe, as `reslab recipes NAME` shows them")
+    return flags_of(
+        lambda: (leaf for leaf in leaves(Recipe) if "." in leaf.path),
+        "fields of the recipe, as `reslab recipes NAME` shows them",
+        defaults=False,
+        meant=meant_field,
+    )

@@ -43,7 +43,7 @@ def run(asked: Arguments) -> int:
             texts.append((row["run"], row["model"], row["data"], row["recipe"], str(row["seed"]), done, *errors))
         numbers = ("seed", "iterations", "train %", "val %", "test %")
         print_table(("run", "model", "data", "recipe", *numbers), texts, right=numbers)
-    else:
+    elif not num_damaged:
         print(f"There are no runs under {asked.folder}; `reslab train resnet20 --data digits` makes one.")
     return 1 if num_damaged else 0
 

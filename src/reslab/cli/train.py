@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import net_fields, net_flags
-from reslab.cli.output import print_json
+from reslab.cli.output import print_report
 from reslab.cli.recipe_flags import recipe_flags
 from reslab.fields import knob
 from reslab.models.zoo import with_fields
@@ -109,20 +109,13 @@ def run(asked: Arguments) -> int:
 
 
 def _report(result: "TrainResult", asked: Arguments) -> int:
-    folder, found = result.run.folder, result.figures
     if result.advice:
         print(result.advice, file=sys.stderr)
-    if found is None:
-        if asked.json:
-            print_json({"run": str(folder), "stopped_by": result.stopped_by, "iteration": result.iteration})
-        # As a shell counts it for a process that a signal ended; a stop that was asked for is a success.
-        stopped_by = result.stopped_by or ""
-        return 128 + Signals[stopped_by] if stopped_by in Signals.__members__ else 0
-    if asked.json:
-        print_json({"run": str(folder), **found})
-    elif not asked.quiet:
-        print(result)
-    return 0
+    if asked.json or (result.figures and not asked.quiet):
+        print_report(result, asked.json)
+    # As a shell counts it for a process that a signal ended; a stop that was asked for is a success.
+    stopped_by = result.stopped_by or ""
+    return 128 + Signals[stopped_by] if stopped_by in Signals.__members__ else 0
 
 
 COMMANDS = {"": Command(Arguments, "train a network, or resume a run", _DESCRIPTION, run)}

@@ -44,6 +44,8 @@ def in_words(kind: Any, limits: Mapping[str, Any]) -> str:
         one = {int: "whole numbers", float: "numbers", bool: "true or false", str: "texts"}.get(item, "values")
         if hasattr(item, "TAKES"):
             return f"{f'{count} ' if count else ''}values joined by commas, each {item.TAKES}"
+        if limits.get("several"):
+            return f"{one}{_range(limits)}, with commas or spaces between them"
         joint = "dashes" if item in (int, bool) else "commas"
         return f"{f'{count} ' if count else ''}{one}{_range(limits)}, joined by {joint}"
     if isinstance(kind, type) and hasattr(kind, "TAKES"):

@@ -47,7 +47,7 @@ class NetSpec:
     )
     block: Block = knob(
         "basic",
-        "basic: two 3x3 convolutions; bottleneck: 1x1, 3x3, 1x1 with a fourfold output (Fig. 5).",
+        "Kind of block. basic: two 3x3 convolutions; bottleneck: 1x1, 3x3, 1x1 with a fourfold output (Fig. 5).",
     )
     widths: tuple[int, ...] = knob(
         (16, 32, 64), "Channels of each stage, before a bottleneck's expansion.", least=1, vgg=True
@@ -84,16 +84,17 @@ class NetSpec:
     )
     order: Order = knob(
         "post",
-        "post: convolution, norm, activation (the paper); pre: norm, activation, convolution (arXiv 1603.05027).",
+        "Order in a block. post: convolution, norm, activation (the paper); "
+        "pre: norm, activation, convolution (arXiv 1603.05027).",
     )
     stride: StridePlacement = knob(
         "v1.5",
-        "Which convolution of a bottleneck has the stride: the first 1x1 (v1, the paper) or the 3x3 "
+        "Convolution of a bottleneck that has the stride: the first 1x1 (v1, the paper) or the 3x3 "
         "(v1.5, torchvision). A basic block has it on its first convolution either way.",
     )
     stem: Stem = knob(
         "cifar",
-        "cifar: 3x3 convolution; imagenet: 7x7 convolution of stride 2 and 3x3 max-pooling of stride 2; "
+        "Kind of stem. cifar: 3x3 convolution; imagenet: 7x7 convolution of stride 2 and 3x3 max-pooling of stride 2; "
         "deep: three 3x3 convolutions in place of the 7x7 (ResNet-D).",
         vgg=True,
     )
@@ -120,7 +121,7 @@ class NetSpec:
     )
     norm: Norm = knob(
         "batch",
-        "batch; group: 32 groups, or as many as divide the channels evenly (arXiv 1803.08494); or none.",
+        "Kind of norm: batch; group: 32 groups, or as many as divide the channels evenly (arXiv 1803.08494); or none.",
         vgg=True,
     )
     activation: Activation = knob("relu", "After every norm, and after the addition.", vgg=True)
@@ -145,7 +146,7 @@ class NetSpec:
         below=1,
     )
     num_classes: int = knob(10, "Outputs; 0 for features without a classifier.", least=0, vgg=True)
-    in_channels: int = knob(3, "Of the images: 1 for grey, 3 for colour.", least=1, vgg=True)
+    in_channels: int = knob(3, "Channels of the images: 1 for grey, 3 for colour.", least=1, vgg=True)
     init: Init = knob(
         "fan_out",
         "He initialisation by fan-in (the paper's equation) or fan-out (fb.resnet.torch, torchvision).",

@@ -71,6 +71,11 @@ def run_experiment(
             raise ReslabError(f"--{word} must be between 1 and 1000, not {value}.")
     recipe_name = recipe or ("digits-quick" if data == "digits" else "cifar-paper")
     base = load_recipe(recipe_name)
+    if iterations is None and base.schedule.length.unit != "iterations":
+        raise ReslabError(
+            f"the recipe {base.name} is {base.schedule.length} long, and all networks shall train equally long: give "
+            "--iterations."
+        )
     iterations = base.iterations if iterations is None else iterations
     if iterations < _LEAST_ITERATIONS:
         raise ReslabError(

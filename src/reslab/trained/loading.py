@@ -125,7 +125,8 @@ def load_trained(
     if reference.folder is not None:
         given = {"mean": mean, "std": std, **(overrides or {})}
         if wrong := [key for key, value in given.items() if value is not None]:
-            raise WeightsError(f"{wrong[0]} is for weight files without a card; {reference.name} says it itself.")
+            flag = f"--{wrong[0].replace('_', '-')}"
+            raise WeightsError(f"{flag} is for weight files without a card; {reference.name} says it itself.")
         return _from_folder(reference, input_size)
     spec = parse_model(reference.model, overrides, defaults)
     return _from_weights(reference, spec, _given_normalization(mean, std, spec.in_channels), input_size)
@@ -135,7 +136,7 @@ def _given_normalization(
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None, channels: int
 ) -> Normalization | None:
     if std and not mean:
-        raise WeightsError("a std needs a mean too.")
+        raise WeightsError("--std needs --mean too.")
     return Normalization.per_channel(mean, std or (1.0,), channels) if mean else None
 
 

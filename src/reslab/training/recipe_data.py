@@ -129,7 +129,7 @@ class Rand:
     """RandAugment (arXiv 1909.13719)."""
 
     kind: ClassVar[Literal["rand"]] = "rand"
-    operations: int = knob(2, "An image.", least=0, most=10)
+    operations: int = knob(2, "Operations an image.", least=0, most=10)
     magnitude: int = knob(7, "Strength, from 0 to 30.", least=0, most=30)
 
     def __post_init__(self) -> None:
@@ -147,7 +147,7 @@ class Photos:
     train_size: int = knob(224, "Side of the random crop, in pixels.", least=1, most=_LARGEST_SIDE)
     test_size: int = knob(224, "Side of the central crop in tests.", least=1, most=_LARGEST_SIDE)
     test_resize: int = knob(256, "Shorter side to which photos are resized before that.", least=1, most=_LARGEST_SIDE)
-    interpolation: Literal["bilinear", "bicubic"] = knob("bilinear", "Of the resizing.")
+    interpolation: Literal["bilinear", "bicubic"] = knob("bilinear", "Filter of the resizing.")
     crop: CropRecipe = knob(ShorterSide(), "How the part that is seen in training is chosen.")
     color: ColorRecipe = knob(NoColor(), "How colours are changed.")
     auto_augment: PhotoAugment = knob(NoAugment(), "What else is done to them, by a policy.")
@@ -211,9 +211,11 @@ class DataRecipe:
         most=1,
     )
     initial_share: float = knob(
-        _INITIAL_SHARE, "Of progressive resizing: the share of the iterations that it lasts.", least=0, most=1
+        _INITIAL_SHARE, "Share of the iterations that progressive resizing lasts.", least=0, most=1
     )
-    images: ImagesRecipe = knob(SmallImages(), "small: images in memory; photos: in their files; any: as the data are.")
+    images: ImagesRecipe = knob(
+        SmallImages(), "Kind of images. small: in memory; photos: in their files; any: as the data are."
+    )
 
     def __post_init__(self) -> None:
         check(self, RecipeError, "data.")

@@ -16,13 +16,13 @@ Switch = Literal["auto", "on", "off"]
 class HardwareRecipe:
     """Where and how it is computed; `auto` is decided once, when a run starts, and kept in the run."""
 
-    device: str = knob("auto", "auto, cpu, cuda, cuda:1, mps.")
+    device: str = knob("auto", "Device: auto, cpu, cuda, cuda:1, mps.")
     threads: int = knob(0, "Threads on a CPU; 0 for one a core.", least=0, most=1024)
     channels_last: Switch = knob("auto", "NHWC layout in memory.")
     compile: Switch = knob(
         "auto",
-        "torch.compile; auto compiles where norms are not fused otherwise and the time saved is clearly more than "
-        "compiling takes.",
+        "Compilation by torch.compile; auto compiles where norms are not fused otherwise and the time saved is "
+        "clearly more than compiling takes.",
     )
     fused_norms: Switch = knob(
         "auto",
@@ -31,8 +31,8 @@ class HardwareRecipe:
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = knob(
         "fp32",
-        "Of convolutions and products; weights, statistics and the loss stay fp32. auto: bf16 where the processor has "
-        "instructions for it. fp16 scales the loss, for GPUs without bf16.",
+        "Precision of convolutions and products; weights, statistics and the loss stay fp32. auto: bf16 where the "
+        "processor has instructions for it. fp16 scales the loss, for GPUs without bf16.",
     )
     workers: int = knob(
         -1,

@@ -19,7 +19,7 @@ class MonitoringRecipe:
     eval_every: Duration = knob(iterations(1000), "Validation; also the test curve of experiments.")
     checkpoint_every: Duration = knob(iterations(1000), "A state to resume from.")
     keep_checkpoints: int = knob(2, "The newest so many are kept, and the one that is best on val.", least=1)
-    weights: Literal["last", "best-on-val"] = knob("last", "Which state becomes weights.safetensors.")
+    weights: Literal["last", "best-on-val"] = knob("last", "State that becomes weights.safetensors.")
     precise_bn_images: int = knob(
         0,
         "Training images over which batch-norm statistics are averaged at the end; 0 keeps the moving averages.",

@@ -53,9 +53,9 @@ class AdamW(_Optimizer):
     learning_rate: float = knob(1e-3, "The highest rate: the schedule's other rates are shares of it.", above=0)
     weight_decay: float = knob(0.01, "Share of the weights that is taken off, times the rate.", least=0)
     betas: tuple[float, float] = knob(
-        (0.9, 0.999), "Of the averages of gradients and of their squares.", least=0, below=1
+        (0.9, 0.999), "Decay of the averages of gradients and of their squares.", least=0, below=1
     )
-    eps: float = knob(1e-8, "Added to the root of the latter.", above=0)
+    eps: float = knob(1e-8, "Number added to the root of the latter.", above=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ class Lamb(_Optimizer):
     learning_rate: float = knob(5e-3, "The highest rate: the schedule's other rates are shares of it.", above=0)
     weight_decay: float = knob(0.01, "Share of the weights that is added to the step before it is scaled.", least=0)
     betas: tuple[float, float] = knob(
-        (0.9, 0.999), "Of the averages of gradients and of their squares.", least=0, below=1
+        (0.9, 0.999), "Decay of the averages of gradients and of their squares.", least=0, below=1
     )
-    eps: float = knob(1e-6, "Added to the root of the latter.", above=0)
+    eps: float = knob(1e-6, "Number added to the root of the latter.", above=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,10 @@ from reslab.training.durations import Duration
 from reslab.training.recipe import Recipe
 from reslab.training.recipe_files import changed, renamed
 
-__all__ = ["SYNONYMS", "as_flag", "find_field", "fitted", "is_field", "is_length", "meant_field", "with_overrides"]
+__all__ = ["as_flag", "find_field", "fitted", "is_length", "meant_field", "with_overrides"]
 
 _PATH = re.compile(r"\b(?:optimizer|schedule|data|regularization|hardware|monitoring)(?:\.[a-z_]+)+")
-SYNONYMS = {
+_SYNONYMS = {
     "lr": "optimizer.learning_rate",
     "rate": "optimizer.learning_rate",
     "wd": "optimizer.weight_decay",
@@ -104,17 +104,11 @@ def fitted(
     return with_overrides(recipe, fields, flags=flags).resolved(num_images)
 
 
-def is_field(name: str) -> bool:
-    """Whether a name is a field's, as `with_overrides` takes it, or begins like one's: `optimizer.lr` too."""
-    first, dot, _ = _path(name).partition(".")
-    return first in {path.partition(".")[0] for path in _leaves()} and (bool(dot) or f"{first}.{KIND}" in _leaves())
-
-
 def meant_field(name: str) -> str | None:
-    """The field that a name without its table may mean: `lr`, `momentum`."""
+    """The field that another name may mean: one of version 0.1, of other programs, or without its table."""
     last = _path(name).rpartition(".")[2]
     same_name = [known for known in _leaves() if known.endswith(f".{last}")]
-    return SYNONYMS.get(last) or (same_name[0] if same_name else None)
+    return renamed(_path(name)) or _SYNONYMS.get(last) or (same_name[0] if same_name else None)
 
 
 def find_field(name: str) -> Leaf | None:

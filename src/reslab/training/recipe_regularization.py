@@ -11,7 +11,7 @@ __all__ = ["BinaryCrossEntropy", "CrossEntropy", "LossRecipe", "RegularizationRe
 
 @dataclass(frozen=True, kw_only=True)
 class CrossEntropy:
-    """Over all classes at once."""
+    """Loss over all classes at once."""
 
     kind: ClassVar[str] = "cross-entropy"
 
@@ -56,7 +56,7 @@ class RegularizationRecipe:
         least=0,
         most=100,
     )
-    loss: LossRecipe = knob(CrossEntropy(), "Over all classes at once, or of each class against the rest.")
+    loss: LossRecipe = knob(CrossEntropy(), "Loss over all classes at once, or of each class against the rest.")
     ema_decay: float = knob(
         0.0,
         "The weights that a run leaves are an average in which each iteration's weigh so much less than the next "

@@ -59,7 +59,7 @@ class _Schedule:
         "Training images that the length is meant for; 0 for any number. Far fewer are refused, or said.",
         least=0,
     )
-    warmup: Duration = knob(iterations(0), "Over which the rate rises linearly from 0 first (arXiv 1706.02677).")
+    warmup: Duration = knob(iterations(0), "Length over which the rate rises linearly from 0 first (arXiv 1706.02677).")
     deep_warmup: DeepWarmUp = knob(UntilError(), "What very deep nets do first: none, or the paper's warm-up.")
 
     def __post_init__(self) -> None:
@@ -138,9 +138,9 @@ class Steps(_Schedule):
 
     kind: ClassVar[str] = "steps"
     milestones: tuple[Duration, ...] = knob(
-        (iterations(32_000), iterations(48_000)), "From which on the rate is multiplied by the factor once more."
+        (iterations(32_000), iterations(48_000)), "Places from which on the rate is multiplied by the factor once more."
     )
-    factor: float = knob(0.1, "By which the rate is multiplied each time.", above=0)
+    factor: float = knob(0.1, "Factor by which the rate is multiplied each time.", above=0)
 
     def check_order(self) -> None:
         """As in the base, and milestones too."""
@@ -183,7 +183,7 @@ class Plateau(_Schedule):
     """The rate falls when the val error no longer does (Sec. 3.4)."""
 
     kind: ClassVar[str] = "plateau"
-    factor: float = knob(0.1, "By which the rate is multiplied each time.", above=0)
+    factor: float = knob(0.1, "Factor by which the rate is multiplied each time.", above=0)
     evaluations: int = knob(5, "So many in a row without a better val error, and the rate falls.", least=1)
     threshold: float = knob(
         0.1, "Points of val error by which an evaluation must beat the best one to count as better.", least=0

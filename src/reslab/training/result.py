@@ -38,6 +38,11 @@ class TrainResult:
         errors = [f"{words} {figures[name]:.2f} %" for name, words in _ERRORS.items() if figures.get(name) is not None]
         return f"{', '.join(errors)}\n{self.run.folder}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values: the figures, or where it stopped."""
+        end = {"stopped_by": self.stopped_by, "iteration": self.iteration} if self.figures is None else self.figures
+        return {"run": str(self.run.folder), **end}
+
     @property
     def advice(self) -> str | None:
         """What to do about figures that look wrong; None where nothing is to be done."""
