@@ -1,14 +1,16 @@
 """README and docs say what the records and the registry say, and name nothing that is not there."""
 
+import importlib
 import importlib.util
+import inspect
 import math
 import re
 from pathlib import Path
 
 import pytest
 
-from reslab.cli.main import COMMANDS
-from reslab.models import list_models, parse_model
+import reslab
+from reslab.models import list_models, named, parse_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -37,6 +39,21 @@ def test_the_tables_are_made_from_records_and_registry(depth, monkeypatch):
 def test_the_chart_of_the_aims_is_made_from_records():
     tool = load_tool()
     assert tool.CHART.read_text() == tool.aims_chart(), "run python tools/update_docs.py"
+
+
+def test_the_api_page_is_made_from_docstrings():
+    tool = load_tool()
+    assert tool.API_PAGE.read_text() == tool.api_page(), "run python tools/update_docs.py"
+
+
+def test_the_api_page_has_every_public_name():
+    text = (REPOSITORY / "docs" / "api.md").read_text()
+    assert [name for name in reslab.__all__ if f"- [`reslab.{name}`](#" not in text] == ["bench"]
+    for part in load_tool().load_program("tools/api_reference.py").PARTS:
+        module = importlib.import_module(f"reslab.{part}")
+        objects = {name: getattr(module, name) for name in set(module.__all__) - set(named.__all__)}  # made in a loop
+        names = [name for name, value in objects.items() if inspect.isclass(value) or inspect.isfunction(value)]
+        assert [name for name in names if f"\n### `reslab.{part}.{name}`\n" not in text] == []
 
 
 def test_every_measurement_has_its_place_on_the_page():
@@ -80,8 +97,3 @@ def test_every_name_that_leads_into_the_code_exists():
         source = (REPOSITORY / "docs" / link).read_text()
         for name in re.findall(r"`([\w.]+)`", names):
             assert re.search(rf"(class|def) {name.rsplit('.', 1)[-1]}\b", source), (link, name)
-
-
-def test_every_command_that_the_readme_shows_exists():
-    text = (REPOSITORY / "README.md").read_text()
-    assert set(re.findall(r"^(?:\$ )?reslab ([a-z]+)", text, re.MULTILINE)) <= set(COMMANDS)

@@ -5,7 +5,7 @@
 
 A block `<!-- results/NAME -->` ... `<!-- end -->` is replaced by what the record of that name says, a block
 `<!-- registry -->` by a table of the named networks, and `<!-- aims -->` by one of the aims for speed and what is
-reached of them, which docs/aims.svg shows as well.
+reached of them, which docs/aims.svg shows as well. docs/api.md is made of the docstrings as a whole.
 """
 
 import importlib.util
@@ -27,8 +27,9 @@ from reslab.paper.reference import CIFAR_TEST_ERRORS
 from reslab.paper.report import table_rows
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = tuple(REPOSITORY / name for name in ("README.md", "docs/models.md", "docs/performance.md"))
+PAGES = tuple(REPOSITORY / name for name in ("README.md", "docs/fig1.md", "docs/models.md", "docs/performance.md"))
 CHART = REPOSITORY / "docs" / "aims.svg"
+API_PAGE = REPOSITORY / "docs" / "api.md"
 _BLOCK = re.compile(r"(<!-- (results/\S+|registry|aims) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -96,15 +97,26 @@ def bench_table(record: dict[str, Any]) -> str:
     return "\n".join([*table, "", f"{made.note} {machine(record['environment'])}."]) + "\n"
 
 
-def load_aims() -> ModuleType:
-    """benchmarks/aims.py, which is a program and in no package."""
-    spec = importlib.util.spec_from_file_location("aims", REPOSITORY / "benchmarks" / "aims.py")
+def load_program(path: str) -> ModuleType:
+    """A program of the repository, which is in no package."""
+    name = Path(path).stem
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / path)
     assert spec is not None
     assert spec.loader is not None
-    aims = importlib.util.module_from_spec(spec)
-    sys.modules["aims"] = aims  # where dataclasses look up the types of their fields
-    spec.loader.exec_module(aims)
-    return aims
+    program = importlib.util.module_from_spec(spec)
+    sys.modules[name] = program  # where dataclasses look up the types of their fields
+    spec.loader.exec_module(program)
+    return program
+
+
+def load_aims() -> ModuleType:
+    """The aims for speed, and what is reached of them."""
+    return load_program("benchmarks/aims.py")
+
+
+def api_page() -> str:
+    """The reference of the Python API."""
+    return str(load_program("tools/api_reference.py").api_page())
 
 
 def aims_table() -> str:
@@ -184,7 +196,7 @@ def updated(text: str) -> str:
 
 
 def main() -> int:
-    files = {page: updated(page.read_text()) for page in PAGES} | {CHART: aims_chart()}
+    files = {page: updated(page.read_text()) for page in PAGES} | {CHART: aims_chart(), API_PAGE: api_page()}
     stale = {path: new for path, new in files.items() if not path.exists() or path.read_text() != new}
     if stale and "--check" in sys.argv[1:]:
         names = ", ".join(path.name for path in stale)

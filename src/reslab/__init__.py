@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reslab.runs import Run, find_runs
     from reslab.training import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "NetSpec",
     "Network",

@@ -1,11 +1,11 @@
 """What the package is used by in Python; the command line does nothing that is not here or below.
 
-import reslab
+For example:
 
-network = reslab.load("runs/resnet20-digits-digits-quick-seed0")
-network.predict("7.png").labels[0]
-network.evaluate().evaluation.top1_error
-network.export("seven.onnx")
+    network = reslab.load("runs/resnet20-digits-digits-quick-seed0")
+    network.predict("7.png").labels[0]
+    network.evaluate().evaluation.top1_error
+    network.export("seven.onnx")
 """
 
 from collections.abc import Iterable, Iterator, Sequence
