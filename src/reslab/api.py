@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reslab.console import counting, progress_bar
-from reslab.data import ImageData, Role
+from reslab.data import Role
 from reslab.deploy.deployed import Deployed, deploy_network
 from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.deploy.evaluation import deployed_outcome
@@ -30,7 +30,7 @@ from reslab.deploy.runtime import Engine, load_deployed
 from reslab.errors import DataError, ReslabError, WeightsError
 from reslab.evaluation.outcomes import Outcome, check_same_images, ensemble_outcome, evaluate_network
 from reslab.evaluation.protocol_options import choose_protocol
-from reslab.evaluation.protocols import EvaluationProtocol
+from reslab.evaluation.protocols import EvaluationProtocol, OneCrop
 from reslab.evaluation.subjects import EvaluationImages, Subject, choose_images, load_subject
 from reslab.models.zoo import with_fields
 from reslab.trained import Description, Reference, Trained, load_trained
@@ -344,11 +344,7 @@ def _prepared(
     if network.reference.exported:
         if protocol != "one-crop" or options:
             raise DataError(f"{network.reference.name} is an exported file, which is tested with one view as it says.")
-        from reslab.evaluation.protocols import OneCrop
-
         return None, OneCrop()
     subject = load_subject(network.reference, images, **network.options)
-    about, spec = subject.about, subject.trained.model.spec
-    shape = subject.data.image_shape
-    whole = subject.sees_whole and isinstance(subject.data, ImageData)
-    return subject, choose_protocol(protocol, options, about, spec, shape, whole)
+    spec, shape, whole = subject.trained.model.spec, subject.data.image_shape, subject.sees_whole
+    return subject, choose_protocol(protocol, options, subject.about, spec, shape, whole)
