@@ -32,6 +32,7 @@ from reslab.evaluation.outcomes import Outcome, check_same_images, ensemble_outc
 from reslab.evaluation.protocol_options import choose_protocol
 from reslab.evaluation.protocols import EvaluationProtocol
 from reslab.evaluation.subjects import EvaluationImages, Subject, choose_images, load_subject
+from reslab.models.conversion import ConversionReport, convert_network
 from reslab.models.zoo import with_fields
 from reslab.trained import Description, Reference, Trained, load_trained
 from reslab.trained.loading import choose_device
@@ -234,6 +235,22 @@ class Network:
                 gate=gate,
                 progress=lambda text, done, total: bar.update(task, description=text, completed=done, total=total),
             )
+
+    def convert(self, path: str | Path | None = None, *, to: str = "torchvision") -> ConversionReport:
+        """Writes its weights with a library's names.
+
+        Args:
+            path: of the file; by default `weights-torchvision.safetensors` in the run's folder, or one that is called
+                by the model.
+            to: library whose names to write, as in `reslab convert`.
+
+        Raises:
+            ReslabError: the library has no such networks, or the file cannot be written.
+        """
+        if self.reference.folder is None and self.reference.weights is None:
+            raise WeightsError(f"{self.reference.name} has fresh weights, which have learned nothing; give --weights.")
+        stem = "weights" if self.reference.folder is not None else "model"
+        return convert_network(self.trained.model, path or self._beside(stem, f"-{to}.safetensors"), to=to)
 
     def _beside(self, stem: str, suffix: str) -> Path:
         """A file in a run's folder, or one that is called by the model."""
