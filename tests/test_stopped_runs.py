@@ -65,6 +65,7 @@ def test_commands_use_the_newest_checkpoint_and_say_so(stopped, digits, capsys):
         ("predict", str(stopped), "digit.png"),
         ("export", "onnx", str(stopped), "--out", "net.onnx"),
         ("quantize", str(stopped), "--out", "int8.onnx", *quantize),
+        ("convert", str(stopped), "--to", "timm", "--out", "timm.safetensors"),
     ):
         assert main([*command, "--json"]) == 0
         captured = capsys.readouterr()
