@@ -142,6 +142,7 @@ def insects(shared, made_once):
     return made_once("insects", fill)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_network_of_photos_gives_the_same_answers_whatever_it_is_run_by(said, insects, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

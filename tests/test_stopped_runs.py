@@ -42,6 +42,14 @@ def best_asked(tmp_path_factory):
     return stop(tmp_path_factory.mktemp("runs") / "best", **{"monitoring.weights": "best-on-val"})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_curves():
+    """Draws no curves, which take longer than the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reslab.training.finish.plot_curves", lambda rows, title, path: path.write_bytes(b"curves"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -65,6 +73,7 @@ def test_commands_use_the_newest_checkpoint_and_say_so(stopped, digits, capsys):
         ("predict", str(stopped), "digit.png"),
         ("export", "onnx", str(stopped), "--out", "net.onnx"),
         ("quantize", str(stopped), "--out", "int8.onnx", *quantize),
+        ("convert", str(stopped), "--to", "timm", "--out", "timm.safetensors"),
     ):
         assert main([*command, "--json"]) == 0
         captured = capsys.readouterr()

@@ -16,14 +16,16 @@ from reslab.lazy import lazy_names
 if TYPE_CHECKING:
     from reslab import bench
     from reslab.analysis.complexity import summarize
-    from reslab.api import Network, evaluate_networks, load
+    from reslab.api import Network, load
     from reslab.data import available_roles, load_data
+    from reslab.deploy.testing import evaluate_networks
     from reslab.errors import ReslabError
     from reslab.evaluation import evaluate
     from reslab.models import NetSpec, create_model, list_models
     from reslab.models.weights import load_weights
     from reslab.paper.run import run_experiment
     from reslab.runs import Run, find_runs
+    from reslab.trained.conversion import convert
     from reslab.training import train
 
 __version__ = "0.2.0"
@@ -34,6 +36,7 @@ __all__ = [
     "Run",
     "available_roles",
     "bench",
+    "convert",
     "create_model",
     "evaluate",
     "evaluate_networks",
@@ -52,11 +55,13 @@ __getattr__, __dir__ = lazy_names(
     {
         "bench": "",
         **dict.fromkeys(("NetSpec", "create_model", "list_models"), "reslab.models"),
-        **dict.fromkeys(("Network", "evaluate_networks", "load"), "reslab.api"),
+        **dict.fromkeys(("Network", "load"), "reslab.api"),
         **dict.fromkeys(("available_roles", "load_data"), "reslab.data"),
         **dict.fromkeys(("Run", "find_runs"), "reslab.runs"),
         "ReslabError": "reslab.errors",
+        "convert": "reslab.trained.conversion",
         "evaluate": "reslab.evaluation",
+        "evaluate_networks": "reslab.deploy.testing",
         "load_weights": "reslab.models.weights",
         "run_experiment": "reslab.paper.run",
         "summarize": "reslab.analysis.complexity",

@@ -69,3 +69,29 @@ def test_the_file_that_is_read_is_not_overwritten(weights, capsys):
     assert path.read_bytes() == before
     assert main(["convert", str(path.with_name("none.pth")), "--model", "resnet20"]) == 2
     assert "no weight file" in capsys.readouterr().err
+
+
+def test_a_run_a_file_beside_its_card_and_a_model_with_weights_are_networks_here_too(finished, tmp_path, capsys):
+    spelled, names = "resnet8[in_channels=1]", set(load_file(finished / "weights.safetensors"))
+    assert main(["convert", str(finished), "--to", "timm"]) == 0
+    assert f"44 tensors with timm's names, for {spelled}." in capsys.readouterr().out
+    first = (finished / "weights-timm.safetensors").read_bytes()
+    out = tmp_path / "beside.safetensors"
+    assert main(["convert", str(finished / "weights.safetensors"), "--to", "timm", "--out", str(out)]) == 0
+    assert out.read_bytes() == first
+    there = tmp_path / "akamaster.pth"
+    assert main(["convert", str(finished), "--to", "akamaster", "--out", str(there)]) == 0
+    capsys.readouterr()
+    assert main(["convert", f"{spelled}={there}", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["from"], report["file"]) == ("kuangliu", str(tmp_path / "akamaster-torchvision.safetensors"))
+    assert set(load_file(report["file"])) == names
+
+
+def test_a_file_alone_wants_a_model_and_a_run_none(weights, finished, capsys):
+    assert main(["convert", str(weights[1])]) == 2
+    assert "Give --model, as in --model resnet20" in capsys.readouterr().err
+    assert main(["convert", str(finished), "--model", "resnet8"]) == 2
+    assert "says itself which network it is for; leave --model out" in capsys.readouterr().err
+    assert main(["convert", "resnet8"]) == 2
+    assert "which network is resnet8 for?" in capsys.readouterr().err

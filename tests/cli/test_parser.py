@@ -131,7 +131,7 @@ WRONG = [
     ("completion fish", "SHELL must be bash, zsh or tcsh, not fish"),
     # Nothing where something is needed
     ("predict", "reslab predict needs NET: A run's folder;"),
-    ("convert", "reslab convert needs FILE|RUN: Weights:"),
+    ("convert", "reslab convert needs FILE|NET: Weights:"),
     ("data pack photos", "reslab data pack needs --out PATH: Folder for the shards."),
     # Commands
     ("trian", "there is no command 'trian'; did you mean train?"),

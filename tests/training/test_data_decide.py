@@ -15,6 +15,14 @@ FEW = {"data.batch_size": "4", "hardware.threads": "1", "hardware.compile": "off
 QUICK = ("--hardware.threads", "1", "--hardware.compile", "off", "--hardware.fused-norms", "off", "--quiet")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_curves():
+    """Draws no curves, which take longer than the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reslab.training.finish.plot_curves", lambda rows, title, path: path.write_bytes(b"curves"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 """`reslab convert`."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ _DESCRIPTION = """\
   reslab convert resnet20-12fca82f.th --model resnet20[shortcut_padding=split]
   reslab convert checkpoint.pth --model resnet50 --to timm --out resnet50-timm.safetensors
   reslab convert runs/resnet20-cifar10-cifar-paper-seed0 --to timm
+  reslab convert resnet50=torchvision:V2 --to timm
 
 torchvision's names are reslab's own. The file's wrappings and prefixes are taken off; biases of convolutions that the
 network does not have are taken into the means of its batch norms. Every tensor is checked against the network."""
@@ -22,8 +24,9 @@ network does not have are taken into the means of its batch norms. Every tensor 
 @dataclass(frozen=True, kw_only=True)
 class Arguments(JsonArguments):
     file: Path = argument(
-        help="Weights: .safetensors, or saved by torch (.pth, .th, .pt), or .caffemodel; or the folder of a run.",
-        metavar="FILE|RUN",
+        help="Weights: .safetensors, or saved by torch (.pth, .th, .pt), or .caffemodel; or a run's folder, or "
+        "MODEL=WEIGHTS.",
+        metavar="FILE|NET",
     )
     model: str | None = knob(None, "Name or spelling of the network that they are for; a run knows it.")
     layout: str = knob("auto", "Library whose names the file has.", choices=("auto", *LAYOUTS))
@@ -36,11 +39,11 @@ class Arguments(JsonArguments):
 
 def run(asked: Arguments) -> int:
     """Reads weights with one library's names and writes them with another's."""
-    from reslab.models.conversion import convert_weights
+    from reslab.trained.conversion import convert
 
-    report = convert_weights(
-        asked.file, asked.model, net_fields(asked.net), layout=asked.layout, to=asked.to, out=asked.out
-    )
+    report = convert(asked.file, asked.model, net_fields(asked.net), layout=asked.layout, to=asked.to, out=asked.out)
+    if report.note:
+        print(report.note, file=sys.stderr)
     return print_report(report, asked.json)
 
 

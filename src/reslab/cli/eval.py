@@ -73,7 +73,7 @@ def run(asked: Arguments) -> int:
     if several and not asked.ensemble and (asked.scores or asked.report or asked.confusion):
         raise ReslabError("--scores, --report and --confusion are for one network, or for an --ensemble.")
     options = read_options(asked.protocol, asked.options)
-    from reslab.api import evaluate_networks
+    from reslab.deploy.testing import evaluate_networks
 
     networks = [asked.load(name, engine=asked.engine) for name in asked.networks]
     outcomes = evaluate_networks(

@@ -7,12 +7,13 @@ from typing import Any
 
 from reslab.errors import ModelError, WeightsError
 from reslab.models.build import build
+from reslab.models.features import FeatureNetwork
 from reslab.models.layouts import LAYOUTS, WRITABLE_LAYOUTS
 from reslab.models.spec import NetSpec
 from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, LoadReport, load_weights, read_card, write_state_dict
 from reslab.models.zoo import parse_model, spell
 
-__all__ = ["ConversionReport", "convert_weights"]
+__all__ = ["ConversionReport", "convert_network", "convert_weights"]
 
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -27,6 +28,7 @@ class ConversionReport:
         to: library whose names were written.
         path: of the file that was written.
         num_tensors: in it.
+        note: what a user must know of the weights, a sentence; or empty.
     """
 
     model: str
@@ -34,6 +36,7 @@ class ConversionReport:
     to: str
     path: Path
     num_tensors: int
+    note: str = ""
 
     def __str__(self) -> str:
         return f"{self.loaded}.\n{self.path}: {self.num_tensors} tensors with {self.to}'s names, for {self.model}."
@@ -85,15 +88,39 @@ def convert_weights(
     else:
         spec = parse_model(model, overrides)
     target = Path(out) if out is not None else path.with_name(f"{path.stem}-{to}.safetensors")
-    if target.suffix not in _SUFFIXES:
-        raise WeightsError(f"{target} must end in one of {', '.join(_SUFFIXES)}.")
+    _check_target(target)
     if target.exists() and path.exists() and target.samefile(path):
         raise WeightsError(f"{target} is the file that is read; choose another name.")
     _check_layout(to, spec)
     network = build(spec)
     report = load_weights(network, path, layout, replace_head=False)
+    return _written(network, report, target, to)
+
+
+def convert_network(network: FeatureNetwork, out: Path | str, *, to: str = "torchvision") -> ConversionReport:
+    """Writes the weights of a network with a library's names.
+
+    Args:
+        network: whose weights are loaded.
+        out: file to write, `.safetensors`, `.pth` or `.pt`.
+        to: library whose names to write.
+
+    Raises:
+        ReslabError: the library has no such networks, or the file cannot be written.
+    """
+    _check_target(Path(out))
+    _check_layout(to, network.spec)
+    return _written(network, LoadReport("torchvision", tuple(network.state_dict())), Path(out), to)
+
+
+def _check_target(target: Path) -> None:
+    if target.suffix not in _SUFFIXES:
+        raise WeightsError(f"{target} must end in one of {', '.join(_SUFFIXES)}.")
+
+
+def _written(network: FeatureNetwork, loaded: LoadReport, target: Path, to: str) -> ConversionReport:
     num_tensors = write_state_dict(network, target, to)
-    return ConversionReport(model=spell(spec), loaded=report, to=to, path=target, num_tensors=num_tensors)
+    return ConversionReport(model=spell(network.spec), loaded=loaded, to=to, path=target, num_tensors=num_tensors)
 
 
 def _check_layout(name: str, spec: NetSpec) -> None:
