@@ -277,10 +277,10 @@ MEASUREMENTS: dict[str, Callable[[Inputs], Sequence[object]]] = {
     ),
     "training_speed-bf16": lambda inputs: (
         *("training", "resnet20", "resnet56", "resnet110", "--data", inputs.cifar, "--steps", "10"),
-        *("--peers", "eager-nchw", "--set", "hardware.precision=bf16"),
+        *("--peers", "eager-nchw", "--hardware.precision", "bf16"),
     ),
     "training-resnet50": lambda inputs: (*_RESNET50, "--data", inputs.photos),
-    "training-resnet50-bf16": lambda inputs: (*_RESNET50, "--data", inputs.photos, "--set", "hardware.precision=bf16"),
+    "training-resnet50-bf16": lambda inputs: (*_RESNET50, "--data", inputs.photos, "--hardware.precision", "bf16"),
     "profile-training": lambda inputs: (*("profile", "resnet20", "resnet56", "resnet110", "--data", inputs.cifar),),
     "profile-resnet50": lambda inputs: (
         *("profile", "resnet50", "--data", inputs.photos, "--input-size", "224", "--batch-size", "16"),
@@ -292,7 +292,7 @@ MEASUREMENTS: dict[str, Callable[[Inputs], Sequence[object]]] = {
     # What keeps everything takes 13 GB at 128 images; time is compared for each image.
     "memory-resnet1202": lambda inputs: (
         *("memory", "resnet1202", "--batch-size", "128", "--kept-batch-size", "32", "--memory", "2GiB"),
-        *("--set", "hardware.compile=off", "--turns", "3", "--steps", "1"),
+        *("--hardware.compile", "off", "--turns", "3", "--steps", "1"),
     ),
 }
 

@@ -4,6 +4,8 @@ import contextlib
 import functools
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -139,6 +141,21 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A folder with the run of a small net on the digits, in run/, and with what the command said, in out and err."""
+
+    def train(folder: Path) -> None:
+        command = [sys.executable, "-m", "reslab", "train", "resnet8", "--iterations", "60", "--json"]
+        command += ["--run-dir", str(folder / "run"), "--hardware.threads", "1"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stderr
+        (folder / "out").write_text(done.stdout)
+        (folder / "err").write_text(done.stderr)
+
+    return made_once("trained", train)
 
 
 @pytest.fixture(scope="session")

@@ -21,10 +21,6 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
 
-NOT_YET = set()
-"""Commands that are being rewritten, or read those that are; what the pages show of them is neither parsed nor run
-while they stand here."""
-
 QUICK = {
     "reslab --version",
     "reslab completion bash",
@@ -96,11 +92,6 @@ def commands(block):
 SHOWN = {command: block for block in BLOCKS if block.language == "sh" for command in commands(block)}
 
 
-def is_ready(command):
-    words = shlex.split(command)
-    return words[1] not in NOT_YET and " ".join(words[1:3]) not in NOT_YET
-
-
 def test_pages_show_commands_and_python():
     assert len(SHOWN) > 30
     assert {block.page.name for block in BLOCKS} >= {"README.md", "tutorial.md", "install.md", "protocols.md"}
@@ -113,8 +104,6 @@ def test_every_command_that_is_shown_can_be_read(command):
     if name.startswith("-"):
         return
     assert name in COMMANDS, SHOWN[command].place
-    if not is_ready(command):
-        pytest.skip("is being rewritten")
     found = importlib.import_module(f"reslab.cli.{name.replace('-', '_')}").COMMANDS
     if "" not in found and arguments:
         name, arguments = f"{name} {arguments[0]}", arguments[1:]
@@ -130,9 +119,8 @@ def test_every_command_that_a_sentence_names_exists(page):
     """`reslab NAME ...` in a sentence; commands of two words have the second."""
     for name, below in re.findall(r"`reslab ([a-z][a-z-]*)(?: ([a-z-]+))?", page.read_text()):
         assert name in COMMANDS, name
-        if name not in NOT_YET:
-            found = importlib.import_module(f"reslab.cli.{name.replace('-', '_')}").COMMANDS
-            assert "" in found or not below or below in found, (name, below)
+        found = importlib.import_module(f"reslab.cli.{name.replace('-', '_')}").COMMANDS
+        assert "" in found or not below or below in found, (name, below)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -194,8 +182,6 @@ RUN = [
 
 @pytest.mark.parametrize("command", RUN)
 def test_commands_that_take_seconds_work(command, place, monkeypatch, capsys):
-    if not is_ready(command):
-        pytest.skip("is being rewritten")
     if command.startswith("reslab quantize"):
         pytest.importorskip("openvino")
         command += " --force"  # of a network that has hardly learned anything int8 may be worse
@@ -228,7 +214,6 @@ def without_numbers(text):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("train" in NOT_YET, reason="reslab train is being rewritten")
 @pytest.mark.timeout(1800)
 def test_the_tutorial_works_from_top_to_bottom(tmp_path):
     """And prints what it says it does, numbers apart. `paper run` is under test elsewhere; weights are not fetched."""

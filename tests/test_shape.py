@@ -1,4 +1,4 @@
-"""The shape of the code: files and functions of a size to read at a sitting, and imports without circles."""
+"""The shape of the code: files and functions that are read in one go, and imports without circles."""
 
 import ast
 from graphlib import CycleError, TopologicalSorter
@@ -15,17 +15,6 @@ MOST_LINES_OF_A_FUNCTION = 60
 MOST_PARAMETERS = 7
 MOST_LINES_OF_A_COMMAND = 150
 MOST_LINES_OF_ALL_COMMANDS = 2000
-
-KNOWN = {
-    "fields/knobs.py: knob": "function",
-    "models/blocks.py: __init__": "function",
-    "models/resnet.py: __init__": "function",
-}
-"""What is larger today, and shall not stay so; a place that has become smaller leaves this list."""
-
-
-def known(kind):
-    return {place for place, what in KNOWN.items() if what == kind}
 
 
 def name_of(path):
@@ -59,17 +48,17 @@ def large_functions():
 
 
 def test_files_are_short():
-    assert {name_of(path) for path in FILES if num_lines(path) > MOST_LINES} == known("file")
+    assert {name_of(path) for path in FILES if num_lines(path) > MOST_LINES} == set()
 
 
 def test_functions_are_short_and_take_few_parameters_or_say_why_not():
-    assert set(large_functions()) == known("function")
+    assert set(large_functions()) == set()
 
 
 def test_commands_are_thin():
     commands = [path for path in FILES if path.parent.name == "cli"]
-    assert {name_of(path) for path in commands if num_lines(path) > MOST_LINES_OF_A_COMMAND} == known("command")
-    assert (sum(map(num_lines, commands)) > MOST_LINES_OF_ALL_COMMANDS) == bool(known("commands"))
+    assert {name_of(path) for path in commands if num_lines(path) > MOST_LINES_OF_A_COMMAND} == set()
+    assert sum(map(num_lines, commands)) < MOST_LINES_OF_ALL_COMMANDS
 
 
 def module_of(path):

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Self, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from reslab.console import counting, progress_bar
-from reslab.data import ImageData, Role
+from reslab.data import Role
 from reslab.deploy.deployed import Deployed, deploy_network
 from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.deploy.evaluation import deployed_outcome
@@ -27,7 +28,7 @@ from reslab.deploy.runtime import Engine, load_deployed
 from reslab.errors import DataError, ReslabError, WeightsError
 from reslab.evaluation.outcomes import Outcome, check_same_images, ensemble_outcome, evaluate_network
 from reslab.evaluation.protocol_options import choose_protocol
-from reslab.evaluation.protocols import EvaluationProtocol
+from reslab.evaluation.protocols import EvaluationProtocol, OneCrop
 from reslab.evaluation.subjects import EvaluationImages, Subject, choose_images, load_subject
 from reslab.models.zoo import with_fields
 from reslab.trained import Description, Reference, Trained, load_trained
@@ -124,7 +125,9 @@ class Network:
         Raises:
             ReslabError: the single image cannot be used, or the network cannot be loaded.
         """
-        single = isinstance(images, str | Path | bytes | Image.Image | np.ndarray)
+        # Whatever else is not several of something is one, and told what an image is.
+        single = isinstance(images, str | Path | bytes | Image.Image | np.ndarray | torch.Tensor)
+        single = single or not isinstance(images, Iterable)
         if single and isinstance(images, str | Path) and Path(images).is_dir():
             return list(self.stream(find_images([images]), top=top))
         if not single:
@@ -216,7 +219,7 @@ class Network:
         if self.reference.folder is None and self.reference.weights is None:
             raise WeightsError(f"{self.reference.name} has fresh weights, which have learned nothing; give --weights.")
         images = EvaluationImages(str(data), "train", self.reference.val_images, data_dir, progress)
-        subject = load_subject(self.reference, images, all_roles=True, **self.options)
+        subject = load_subject(self.reference, images, training=True, **self.options)
         path = path or self._beside("model-int8", ENGINE_FILES[engine].suffixes[0])
         with progress_bar(enabled=progress) as bar:
             task = bar.add_task("Exporting", total=1)
@@ -339,11 +342,7 @@ def _prepared(
     if network.reference.exported:
         if protocol != "one-crop" or options:
             raise DataError(f"{network.reference.name} is an exported file, which is tested with one view as it says.")
-        from reslab.evaluation.protocols import OneCrop
-
         return None, OneCrop()
     subject = load_subject(network.reference, images, **network.options)
-    about, spec = subject.about, subject.trained.model.spec
-    shape = subject.data.image_shape
-    whole = subject.sees_whole and isinstance(subject.data, ImageData)
-    return subject, choose_protocol(protocol, options, about, spec, shape, whole)
+    spec, shape, whole = subject.trained.model.spec, subject.data.image_shape, subject.sees_whole
+    return subject, choose_protocol(protocol, options, subject.about, spec, shape, whole)

@@ -89,12 +89,12 @@ def run(asked: Arguments) -> int:
         data_dir=asked.data_dir,
         progress=True,
     )
-    for network, outcome in zip(networks, outcomes, strict=False):
-        if network.about.note:
-            print(network.about.note, file=sys.stderr)
+    for outcome in outcomes:
+        if outcome.note:
+            print(outcome.note, file=sys.stderr)
         if outcome.record.get("cached"):
             print(
-                f"The scores of {network.reference.name} are in the cache; --no-cache computes them.", file=sys.stderr
+                f"The scores of {outcome.record['model']} are in the cache; --no-cache computes them.", file=sys.stderr
             )
     picture = asked.confusion or (None if several else _usual_picture(asked, networks[0], outcomes[0]))
     if asked.scores or asked.report or picture:

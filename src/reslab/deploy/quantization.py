@@ -39,6 +39,7 @@ class QuantizationReport:
     """What was written, and how it compares.
 
     Args:
+        model: spelling of the network.
         path: of the file.
         data: name of the images.
         num_bytes: of the file, OpenVINO's weights included.
@@ -47,8 +48,10 @@ class QuantizationReport:
         comparison: of the two.
         forced: whether the comparison speaks against the file.
         versions: of the libraries that made it.
+        note: what a user must know of the network, a sentence; or empty.
     """
 
+    model: str
     path: Path
     data: str
     num_bytes: int
@@ -57,6 +60,7 @@ class QuantizationReport:
     comparison: Comparison
     forced: bool
     versions: dict[str, str]
+    note: str = ""
 
     def __str__(self) -> str:
         found = self.comparison
@@ -71,6 +75,7 @@ class QuantizationReport:
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         return {
+            "model": self.model,
             "path": str(self.path),
             "data": self.data,
             "num_bytes": self.num_bytes,
@@ -146,6 +151,7 @@ def quantize(
                 shutil.copyfile(paths[1].with_suffix(suffix), temporary)
         float32_bytes, num_bytes = (files.num_bytes(path) for path in paths)
     return QuantizationReport(
+        model=trained.about.model,
         path=out,
         data=data.name,
         num_bytes=num_bytes,
@@ -154,6 +160,7 @@ def quantize(
         comparison=comparison,
         forced=refused,
         versions={name: version(name) for name in files.libraries},
+        note=trained.about.note,
     )
 
 

@@ -56,9 +56,9 @@ class MeasuredRun:
 def measure_run(
     run_dir: Path | str,
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
     in_place: bool = False,
-    data: str | None = None,
+    data: str | Path | None = None,
     num_images: int = 10_000,
     batch_size: int | None = None,
     device: str | None = None,
@@ -81,13 +81,13 @@ def measure_run(
     Raises:
         ReslabError: it is no finished run, has no batch norm, or it is not said where to write.
     """
-    folder = Path(run_dir)
+    folder, out = Path(run_dir), None if out is None else Path(out)
     _check(folder, out, in_place, num_images, batch_size)
     run, reference = Run(folder), Reference.parse(folder)
     if data is None and reference.data is None:
         raise WeightsError(f"{folder} does not say which data it was trained on; give --data.")
     images = EvaluationImages(str(data or reference.data), "train", reference.val_images, data_dir, progress)
-    subject = load_subject(reference, images, all_roles=True)
+    subject = load_subject(reference, images, training=True)
     if subject.trained.model.spec.norm != "batch":
         raise ReslabError(f"{folder} has no batch norm, and so no statistics to measure.")
     subject.trained.model.to(choose_device(device))

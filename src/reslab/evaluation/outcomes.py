@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Outcome:
         role: of the images.
         record: all figures and what they depend on, as plain values.
         how: the images were tested, in words.
+        note: what a user must know of the weights, a sentence; or empty.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Outcome:
     role: Role
     record: dict[str, Any]
     how: str
+    note: str = ""
 
     @property
     def errors(self) -> str:
@@ -134,7 +136,8 @@ def evaluate_network(
         "cached": cached,
     }
     found = compute() if scores is None else scores
-    return judge(subject.name, found, subject.data, subject.role, details, describe_protocol(protocol))
+    outcome = judge(subject.name, found, subject.data, subject.role, details, describe_protocol(protocol))
+    return replace(outcome, note=subject.about.note)
 
 
 def check_same_images(subjects: Sequence[Subject]) -> None:

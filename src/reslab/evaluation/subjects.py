@@ -37,15 +37,15 @@ class EvaluationImages:
     progress: bool = True
     _loaded: dict[DataKind, AnyData] = field(default_factory=dict, repr=False, compare=False)
 
-    def load(self, kind: DataKind, *, all_roles: bool = False) -> AnyData:
-        """The data set, of the given kind; only what the role needs, unless all roles are asked for."""
+    def load(self, kind: DataKind, *, training: bool = False) -> AnyData:
+        """The data set, of the given kind: what the role needs, or what a training sees, which is train and val."""
         if kind not in self._loaded:
             have = available_roles(self.spec, self.data_dir)
-            whole = all_roles or (self.role == "val" and "val" not in have)  # held-out images are train's
+            whole = training or (self.role == "val" and "val" not in have)  # held-out images are train's
             data = load_data(
                 self.spec,
                 data_dir=self.data_dir,
-                roles=None if whole else [self.role],
+                roles=["train", "val"] if whole else [self.role],
                 kind=kind,
                 progress=self.progress,
             )
@@ -122,31 +122,31 @@ def choose_images(
     return EvaluationImages(str(data), split, val_images, data_dir, progress)
 
 
-def load_subject(reference: Reference, images: EvaluationImages, *, all_roles: bool = False, **options: Any) -> Subject:
+def load_subject(reference: Reference, images: EvaluationImages, *, training: bool = False, **options: Any) -> Subject:
     """A network of PyTorch with its images; a named one gets as many classes and channels as they have.
 
     Args:
         reference: the network.
         images: that it is tested on.
-        all_roles: load the other roles as well.
+        training: load train and val, whichever the role is; test images are not looked at.
         **options: of `load_trained`.
 
     Raises:
         ReslabError: something is not there, or does not fit together.
     """
     if reference.folder is None:
-        return _named_subject(reference, images, options)
+        return _named_subject(reference, images, training, options)
     trained = load_trained(reference, **options)
-    data = images.load(trained.about.data_kind, all_roles=all_roles)
+    data = images.load(trained.about.data_kind, training=training)
     digest = data.split(images.role).digest
     return Subject(reference.name, trained, trained.about.fit(data), images.role, digest)
 
 
-def _named_subject(reference: Reference, images: EvaluationImages, options: dict[str, Any]) -> Subject:
+def _named_subject(reference: Reference, images: EvaluationImages, training: bool, options: dict[str, Any]) -> Subject:
     overrides = options.get("overrides")
     spec = parse_model(reference.model, overrides)
     whole = spec.usual_input_size <= LARGEST_WHOLE_SIDE
-    data = images.load("auto" if whole else "photos")
+    data = images.load("auto" if whole else "photos", training=training)
     defaults = {"in_channels": data.image_shape[2]} if whole else {}
     synonyms = {*imagenet_names(), *imagenet_names().values()}
     of_imagenet = spec.num_classes == len(imagenet_names()) and set(data.classes) <= synonyms

@@ -14,7 +14,8 @@ KIND = "kind"
 """Key by which a table says which of several forms it has."""
 
 
-def knob(  # each argument is a property of the field
+# Each argument is a property of the field.
+def knob(
     default: Any = MISSING,
     help: str = "",
     *,

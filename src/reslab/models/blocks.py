@@ -105,7 +105,8 @@ class Block(nn.Module):
 
     expansion: int = 1
 
-    def __init__(  # torchvision's arguments
+    # As many arguments as torchvision's, since it stands for that.
+    def __init__(
         self,
         inplanes: int,
         planes: int,

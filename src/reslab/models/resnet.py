@@ -52,7 +52,8 @@ class ResNet(FeatureNetwork):
 
     checkpoint_segments: tuple[tuple[int, ...], ...] | None = None
 
-    def __init__(  # torchvision's arguments
+    # As many arguments as torchvision's, since it stands for that.
+    def __init__(
         self,
         block: NetSpec | Callable[..., nn.Module],
         layers: Sequence[int] | None = None,

@@ -105,9 +105,10 @@ class Description:
         try:
             return fitting.with_classes(self.classes)
         except DataError as error:
-            pairs = zip(self.classes, data.classes, strict=False)
-            ours, theirs = next((pair for pair in pairs if pair[0] != pair[1]), ("", ""))
-            if len(self.classes) != data.num_classes or not theirs:
+            differing = [pair for pair in zip(self.classes, data.classes, strict=False) if pair[0] != pair[1]]
+            ours, theirs = differing[0] if differing else ("", "")
+            shifted = any(name in self.classes for _, name in differing)  # known, and only in another place
+            if len(self.classes) != data.num_classes or not theirs or shifted:
                 raise DataError(f"{error} {self.name} knows {_some(self.classes)}.") from None
             raise DataError(
                 f"{data.name} has the class {theirs!r} where {self.name} was trained with {ours!r}."

@@ -85,14 +85,17 @@ def train(
     seed = int(own.get("seed", 0)) if seed is None else seed
     if own and recipe is None and iterations is None and epochs is None:
         recipe = recipe_from_dict(own["recipe"])
-    data_spec = _spec_of(data)
+    data_spec, named = _spec_of(data), data
     if recipe is None:  # the images decide
         data = load_inputs(data, None, data_dir, progress, test_curve)
     written = AskedRecipe.of(recipe, data, iterations, epochs, fields)
     run = Run(Path(run_dir or Path("runs", _run_name(model, data_spec, written.recipe.name, seed))))
     _check_start(run, seed, resume or finish)
     weights, test_curve = weights or own.get("weights"), test_curve or own.get("test_curve", False)
-    images = load_inputs(data, written.unscaled(flags=True).data, data_dir, progress, test_curve)
+    wanted = written.unscaled(flags=True).data
+    if isinstance(data, ImageData) and isinstance(wanted.images, Photos):  # small ones in a folder, wanted as photos
+        data = named
+    images = load_inputs(data, wanted, data_dir, progress, test_curve)
     asked, doubts = _asked(model, images, written, seed, weights, test_curve)
     if not run.exists:
         for sentence in doubts:
