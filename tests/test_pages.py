@@ -230,6 +230,6 @@ def test_the_tutorial_works_from_top_to_bottom(tmp_path):
 
 
 def _output(arguments, folder):
-    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode == 0, f"{arguments}: {done.stderr}"
     return done.stdout

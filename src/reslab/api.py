@@ -1,11 +1,9 @@
 """What the package is used by in Python; the command line does nothing that is not here or below it.
 
-For example:
-
     network = reslab.load("runs/resnet20-digits-digits-quick-seed0")
-    network.predict("7.png").labels[0]
-    network.evaluate().evaluation.top1_error
-    network.export("seven.onnx")
+    network.predict("7.png").labels[0], network.evaluate().evaluation.top1_error
+
+Each of its methods is what a command of that name does.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
