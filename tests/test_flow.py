@@ -45,7 +45,7 @@ def test_a_network_of_small_images_goes_the_whole_way_in_both_ways_alike(said, t
     result = json.loads((trained / "out").read_text())
     done = reslab.train("resnet8", "digits", iterations=60, fields={"hardware.threads": "1"}, run_dir="python")
     assert read("cli", WEIGHTS) == read("python", WEIGHTS)
-    assert {name: done.result[name] for name in ("train_error", "val_error")} == {
+    assert {name: done.figures[name] for name in ("train_error", "val_error")} == {
         name: result[name] for name in ("train_error", "val_error")
     }
 

@@ -28,7 +28,7 @@ FIELDS = {
 def stop(folder, **fields):
     """A run of 20 iterations that was stopped after 10, with validation after 4 and 8."""
     done = reslab.train(MODEL, "digits", iterations=20, fields=FIELDS | fields, run_dir=folder, stop_after="10")
-    assert (done.iteration, done.result) == (10, None)
+    assert (done.iteration, done.figures) == (10, None)
     return folder
 
 

@@ -11,8 +11,9 @@ import pytest
 from reslab.cli.command import Command
 from reslab.cli.help import gathered, help_text
 from reslab.cli.main import COMMANDS, main
-from reslab.cli.parser import UsageError, parse
+from reslab.cli.parser import SYNONYMS, UsageError, parse
 from reslab.fields import knobs
+from reslab.training.recipe_overrides import meant_field
 
 
 def all_commands() -> dict[str, Command]:
@@ -31,7 +32,7 @@ def read(line: str, *more: str):
     """The form of a command line whose words have no spaces."""
     name = next(name for name in sorted(ALL, key=len, reverse=True) if f"{line} ".startswith(f"{name} "))
     command = ALL[name]
-    return parse(command.form, name, [*line.removeprefix(name).split(), *more], command.synonyms)
+    return parse(command.form, name, [*line.removeprefix(name).split(), *more])
 
 
 # What is read
@@ -198,14 +199,10 @@ def test_a_flag_is_not_abbreviated():
 
 
 def test_synonyms_lead_to_flags_that_there_are():
-    for name, command in ALL.items():
-        flags = {item.name.replace("_", "-") for item in knobs(command.form)}
-        for group in gathered(command.form):
-            flags |= {leaf.path.replace("_", "-").removesuffix(".kind") for leaf in group.metadata["leaves"]()}
-            flags |= {leaf.path.replace("_", "-") for leaf in group.metadata["leaves"]()}
-        if name != "train":  # whose synonyms benchmarks have too, which lack some of its flags
-            continue
-        assert {meant for meant in command.synonyms.values() if meant not in flags} <= {"model"}
+    flags = {item.name.replace("_", "-") for command in ALL.values() for item in knobs(command.form)}
+    assert set(SYNONYMS.values()) <= flags
+    fields = {leaf.path for group in gathered(ALL["train"].form) for leaf in group.metadata["leaves"]()}
+    assert {meant_field(name) for name in ("lr", "wd", "epochs", "ema", "schedule.decay", "data.pad")} <= fields
 
 
 # Help

@@ -14,10 +14,10 @@ from reslab.cli.help import flag_of, gathered, metavar, negative_of, shown
 from reslab.errors import ReslabError, suggestion
 from reslab.fields import KIND, Knob, knobs
 
-__all__ = ["UsageError", "make_parser", "parse"]
+__all__ = ["SYNONYMS", "UsageError", "make_parser", "parse"]
 
 
-_SYNONYMS = {
+SYNONYMS = {
     "arch": "model",
     "batch": "batch-size",
     "bs": "batch-size",
@@ -141,7 +141,7 @@ def _refuse(word: str, parser: argparse.ArgumentParser, name: str, form: type) -
         )
     flag = word.partition("=")[0]
     flags = [option for action in parser._actions for option in action.option_strings]
-    meant = [_SYNONYMS.get(flag.lstrip("-")), *(group.metadata["meant"](flag) for group in gathered(form))]
+    meant = [SYNONYMS.get(flag.lstrip("-")), *(group.metadata["meant"](flag) for group in gathered(form))]
     for field in filter(None, meant):
         if (called := f"--{field.replace('_', '-')}") in flags:
             raise UsageError(f"reslab {name} has no {flag}; it is called {called}.")
