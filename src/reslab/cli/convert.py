@@ -1,6 +1,5 @@
 """`reslab convert`."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +41,6 @@ def run(asked: Arguments) -> int:
     from reslab.trained.conversion import convert
 
     report = convert(asked.file, asked.model, net_fields(asked.net), layout=asked.layout, to=asked.to, out=asked.out)
-    if report.note:
-        print(report.note, file=sys.stderr)
     return print_report(report, asked.json)
 
 

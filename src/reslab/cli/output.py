@@ -58,7 +58,7 @@ def print_report(report: Any, as_json: bool, *, and_then: Path | None = None, **
     """Prints what was done, in its own words or for programs.
 
     Args:
-        report: that has `to_dict()`.
+        report: that has `to_dict()`, and may have a `note` for stderr.
         as_json: for programs.
         and_then: file or folder to name behind its words, where there is one.
         **first: what JSON says before the report.
@@ -66,6 +66,8 @@ def print_report(report: Any, as_json: bool, *, and_then: Path | None = None, **
     Returns:
         Exit code 0.
     """
+    if getattr(report, "note", ""):
+        print(report.note, file=sys.stderr)
     if as_json:
         print_json({**first, **report.to_dict()})
     else:

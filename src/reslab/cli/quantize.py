@@ -53,8 +53,6 @@ def run(asked: Arguments) -> int:
         data_dir=asked.data_dir,
         progress=True,
     )
-    if report.note:
-        print(report.note, file=sys.stderr)
     if report.forced:
         print(
             "WARNING: this int8 network is worse than allowed, or no faster; it was written since --force was given.",
