@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reslab import train
+from reslab import load_data, train
 from reslab.cli.main import main
 from reslab.errors import DataError, RecipeError
 
@@ -136,6 +136,19 @@ def test_another_test_image_does_not_hinder_a_resume_and_a_damaged_one_stops_eva
     assert f"cannot use the image {image}: it cannot be read" in captured.err
     assert main(["precise-bn", "run", "--out", "precise", "--images", "8"]) == 0
     assert main(["export", "onnx", "run", "--input-size", "12", "--out", "net.onnx"]) == 0
+
+
+def test_a_run_of_data_that_were_loaded_with_test_images_is_resumed_without_them(small, tmp_path):
+    data = load_data(small)
+    assert "test" in data.splits
+    arguments = {"recipe": "cifar-paper", "iterations": 4, "fields": FEW}
+    train(MODEL, data, run_dir="whole", **arguments)
+    train(MODEL, data, run_dir="run", stop_after="2", **arguments)
+    for resumed in (load_data(small, roles=["train", "val"]), data):
+        train(MODEL, resumed, run_dir="run", resume=True, **arguments)
+        assert (tmp_path / "run" / "weights.safetensors").read_bytes() == (
+            tmp_path / "whole" / "weights.safetensors"
+        ).read_bytes()
 
 
 @pytest.mark.parametrize("role", ["train", "val"])

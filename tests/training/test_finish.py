@@ -251,6 +251,7 @@ sys.exit(main(["train", "--resume", "--run-dir", sys.argv[2], "--quiet"]))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_process_that_ends_without_a_word_is_followed_by_one_that_finishes_its_work(tmp_path, quick_curves):
     data = load_data("digits")
     whole = train(MODEL, data, recipe=RECIPE, run_dir=tmp_path / "whole").run
@@ -259,7 +260,7 @@ def test_a_process_that_ends_without_a_word_is_followed_by_one_that_finishes_its
     for number in range(30):
         folder = shutil.copytree(tmp_path / "start", tmp_path / str(number))
         command = [sys.executable, "-c", EXIT, str(number), str(folder)]
-        codes.append(subprocess.run(command, timeout=60).returncode)
+        codes.append(subprocess.run(command, timeout=300).returncode)
         train(MODEL, data, recipe=RECIPE, run_dir=folder, resume=True)
         assert files(folder) == files(whole.folder)
         assert figures(Run(folder)) == figures(whole)

@@ -59,6 +59,8 @@ class Asked:
                 recorded["hardware"]["workers"] = value["hardware"]["workers"]  # which changes nothing
             if name == "net":  # written before some fields were there, it means their defaults
                 recorded = NetSpec.from_dict(recorded).to_dict()
+            if name == "data" and not self.test_curve:  # which images a test would have, says nothing of a training
+                value, recorded = _without_test(value), _without_test(recorded)
             if name == "shards":  # version 0.1.0 had no word for it
                 recorded = run.record.get(name, 1)
             if value != recorded:
@@ -89,6 +91,12 @@ class Plan:
     def data(self) -> AnyData:
         """What it sees."""
         return self.asked.data
+
+
+def _without_test(data: dict[str, Any] | None) -> dict[str, Any]:
+    """The record of data, but for test images."""
+    data = data or {}
+    return {**data, "splits": {role: split for role, split in data.get("splits", {}).items() if role != "test"}}
 
 
 def _first_difference(name: str, asked: Any, recorded: Any) -> str:
