@@ -146,9 +146,8 @@ def test_a_run_of_data_that_were_loaded_with_test_images_is_resumed_without_them
     train(MODEL, data, run_dir="run", stop_after="2", **arguments)
     for resumed in (load_data(small, roles=["train", "val"]), data):
         train(MODEL, resumed, run_dir="run", resume=True, **arguments)
-        assert (tmp_path / "run" / "weights.safetensors").read_bytes() == (
-            tmp_path / "whole" / "weights.safetensors"
-        ).read_bytes()
+        for name in ("weights.safetensors", "card.json"):
+            assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 @pytest.mark.parametrize("role", ["train", "val"])
