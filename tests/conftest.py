@@ -247,3 +247,11 @@ def photos(shared: Path, made_once: Callable[[str, Callable[[Path], object]], Pa
             (folder / "linked" / role).symlink_to(Path("..", "original", "val"))
 
     return made_once("photographs", fill) / "linked"
+
+
+@pytest.fixture(scope="module")
+def quick_curves() -> Iterator[None]:
+    """Trainings of a module that draw no curves, which take longer than they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reslab.training.finish.plot_curves", lambda rows, title, path: path.write_bytes(b"curves"))
+        yield

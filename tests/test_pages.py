@@ -201,11 +201,12 @@ def test_commands_that_take_seconds_work(command, place, monkeypatch, capsys):
     ],
 )
 @pytest.mark.timeout(900)  # a training of half a minute, on a machine that may have other things to do
-def test_python_that_is_shown_works(block, place, monkeypatch):
+def test_python_that_is_shown_works(block, place, monkeypatch, capsys):
     if "reslab.export" in block.text or ".export(" in block.text:
         pytest.importorskip("onnxscript")
     monkeypatch.chdir(place)
     exec(compile(block.text, block.place, "exec"), {})
+    assert bool(capsys.readouterr().out) == ("print(" in block.text)
 
 
 def without_numbers(text):

@@ -25,6 +25,9 @@ FIELDS = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("quick_curves")
+
+
 def stop(folder, **fields):
     """A run of 20 iterations that was stopped after 10, with validation after 4 and 8."""
     done = reslab.train(MODEL, "digits", iterations=20, fields=FIELDS | fields, run_dir=folder, stop_after="10")
@@ -40,14 +43,6 @@ def stopped(tmp_path_factory):
 @pytest.fixture(scope="module")
 def best_asked(tmp_path_factory):
     return stop(tmp_path_factory.mktemp("runs") / "best", **{"monitoring.weights": "best-on-val"})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_curves():
-    """Draws no curves, which take longer than the training."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reslab.training.finish.plot_curves", lambda rows, title, path: path.write_bytes(b"curves"))
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -32,6 +32,7 @@ from reslab.training.recipe import (
     iterations,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_curves")
 MODEL = "resnet8[widths=4-8-16]"
 RECIPE = Recipe(
     name="short",
@@ -44,14 +45,6 @@ RECIPE = Recipe(
 TIMINGS = ("train_seconds", "images_per_second", "peak_memory_bytes")
 VERIFIED = ("run.json", "result.json", "card.json", "metrics.jsonl", "weights.safetensors", "normalization.safetensors")
 DERIVED = ("curves.png", ".lock", "train.log")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_curves():
-    """Draws no curves, which take longer than the training."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reslab.training.finish.plot_curves", lambda rows, title, path: path.write_bytes(b"curves"))
-        yield
 
 
 @pytest.fixture

@@ -10,17 +10,10 @@ from reslab import load_data, train
 from reslab.cli.main import main
 from reslab.errors import DataError, RecipeError
 
+pytestmark = pytest.mark.usefixtures("quick_curves")
 MODEL = "resnet8[blocks=1,widths=4]"
 FEW = {"data.batch_size": "4", "hardware.threads": "1", "hardware.compile": "off", "hardware.fused_norms": "off"}
 QUICK = ("--hardware.threads", "1", "--hardware.compile", "off", "--hardware.fused-norms", "off", "--quiet")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_curves():
-    """Draws no curves, which take longer than the training."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reslab.training.finish.plot_curves", lambda rows, title, path: path.write_bytes(b"curves"))
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -75,16 +75,6 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, number: int):
         yield
 
 
-@pytest.fixture
-def quick_curves(monkeypatch):
-    """Draws no curves, which take longer than the training."""
-
-    def write(rows, title, path):
-        Path(path).write_bytes(b"curves")
-
-    monkeypatch.setattr("reslab.training.finish.plot_curves", write)
-
-
 def figures(run: Run) -> dict:
     return {name: value for name, value in run.figures().items() if name not in TIMINGS}
 
