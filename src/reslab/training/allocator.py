@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from reslab.training.native import load_native
+from reslab.training.kernels.native import load_native
 
 __all__ = ["keep_freed_memory", "tensor_memory"]
 

@@ -14,8 +14,9 @@ from reslab.environment import available_cores, parse_size, resident_bytes
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models.spec import NetSpec
 from reslab.training.allocator import tensor_memory
-from reslab.training.fused import finds_norms, has_kernels
-from reslab.training.native import cxx_compiler
+from reslab.training.kernels.native import cxx_compiler
+from reslab.training.kernels.networks import finds_norms
+from reslab.training.kernels.norms import has_kernels
 from reslab.training.recipe import AdamW, HardwareRecipe, Lamb, Recipe
 
 __all__ = ["Execution", "choose_execution"]

@@ -12,7 +12,7 @@ from reslab.models.released import load_pretrained
 from reslab.models.resnet import ResNet
 from reslab.models.weights import HeadReplacedWarning, LoadReport
 from reslab.models.zoo import base_name
-from reslab.training.fused import fuse_norms
+from reslab.training.kernels.networks import fuse_norms
 from reslab.training.ghost import use_ghost_batches
 from reslab.training.optimizer import make_optimizer
 from reslab.training.plan import Plan

@@ -1,8 +1,6 @@
-"""Batch norm, the addition of a shortcut and ReLU in one kernel, for training on a CPU (norm_kernels.cpp)."""
+"""Batch norm, the addition of a shortcut and ReLU in one kernel, for training on a CPU (norms.cpp)."""
 
 import ctypes
-from pathlib import Path
-from types import MethodType
 from typing import Any
 
 import torch
@@ -10,32 +8,18 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from reslab.models.blocks import BasicBlock, Block, Bottleneck, PreActBasicBlock, PreActBottleneck
-from reslab.models.resnet import ResNet
-from reslab.models.spec import NetSpec
-from reslab.training.native import load_native
+from reslab.training.kernels.compiled import load_kernels
 
-__all__ = ["finds_norms", "fuse_norms", "has_kernels", "norm_relu"]
+__all__ = ["has_kernels", "norm_relu"]
 
-_SOURCE = Path(__file__).with_name("norm_kernels.cpp")
-_INSTRUCTIONS = {"AVX512": ["-march=x86-64-v4", "-mprefer-vector-width=512"], "AVX2": ["-march=x86-64-v3"]}
-_LANES = 16  # of the kernels
+_LANES = 16  # channels that the kernels take at once, where vectors are widest
 _FLOAT = 4  # bytes
 
 
-_loaded: list[ctypes.CDLL] = []
-
-
 def _kernels() -> ctypes.CDLL | None:
-    if _loaded:
-        return _loaded[0]
-    capability = torch.backends.cpu.get_cpu_capability()
-    # The OpenMP that torch brings, whatever its file is called: with the system's there could be two pools of threads.
-    openmp = sorted(map(str, (Path(torch.__file__).parent / "lib").glob("libgomp*")))
-    linked = ["-Wl,--as-needed", *openmp] if openmp else []
-    library = load_native(_SOURCE, ["-O3", "-fopenmp", *linked, *_INSTRUCTIONS.get(capability, [])])
-    if library is None:
-        return None
+    library = load_kernels("norms")
+    if library is None or library.reslab_norm_relu.argtypes:
+        return library
     address, count = ctypes.c_void_p, ctypes.c_int64
     # fmt: off
     library.reslab_norm_relu.argtypes = [
@@ -46,7 +30,6 @@ def _kernels() -> ctypes.CDLL | None:
     ]
     # fmt: on
     library.reslab_norm_relu.restype = library.reslab_norm_relu_backward.restype = None
-    _loaded.append(library)
     return library
 
 
@@ -132,69 +115,3 @@ def _suits(norm: nn.Module, x: Tensor) -> bool:
         and x.numel() > x.shape[1]
         and x.is_contiguous(memory_format=torch.channels_last)
     )
-
-
-def finds_norms(spec: NetSpec) -> bool:
-    """Whether `fuse_norms` finds blocks in such a network that it can change."""
-    usual = spec.family == "resnet" and spec.norm == "batch" and spec.activation == "relu"
-    return usual and spec.shortcut != "gated" and not spec.squeeze_excitation and not spec.stochastic_depth
-
-
-def fuse_norms(model: nn.Module) -> None:
-    """Lets the blocks and the stem of a residual network use `norm_relu`; its modules and parameters stay the same."""
-    for module in model.modules():
-        forward = _FORWARDS.get(type(module))
-        if forward is not None and _is_usual(module):
-            module.forward = MethodType(forward, module)
-        if isinstance(module, ResNet) and module.bn1 is not None and type(module.relu) is nn.ReLU:
-            module.run_stem = MethodType(_stem, module)  # type: ignore[method-assign]
-
-
-def _is_usual(block: nn.Module) -> bool:
-    assert isinstance(block, Block)
-    between = (block.se, block.dropout, block.drop_branch, block.gate)
-    return type(block.relu) is nn.ReLU and all(item is None for item in between)
-
-
-def _shortcut(block: Any, x: Tensor) -> Tensor | None:
-    if block.plain:
-        return None
-    shortcut: Tensor = x if block.downsample is None else block.downsample(x)
-    return shortcut
-
-
-def _basic(block: BasicBlock, x: Tensor) -> Tensor:
-    residual = norm_relu(block.bn1, block.conv1(x))
-    return norm_relu(block.bn2, block.conv2(residual), _shortcut(block, x))
-
-
-def _bottleneck(block: Bottleneck, x: Tensor) -> Tensor:
-    residual = norm_relu(block.bn1, block.conv1(x))
-    residual = norm_relu(block.bn2, block.conv2(residual))
-    return norm_relu(block.bn3, block.conv3(residual), _shortcut(block, x))
-
-
-def _preact_basic(block: PreActBasicBlock, x: Tensor) -> Tensor:
-    activated = norm_relu(block.bn1, x)
-    residual = block.conv2(norm_relu(block.bn2, block.conv1(activated)))
-    return block.add_shortcut(activated if block.shares_activation else x, residual)
-
-
-def _preact_bottleneck(block: PreActBottleneck, x: Tensor) -> Tensor:
-    activated = norm_relu(block.bn1, x)
-    residual = norm_relu(block.bn2, block.conv1(activated))
-    residual = block.conv3(norm_relu(block.bn3, block.conv2(residual)))
-    return block.add_shortcut(activated if block.shares_activation else x, residual)
-
-
-def _stem(model: ResNet, images: Tensor) -> Tensor:
-    assert model.bn1 is not None
-    return norm_relu(model.bn1, model.conv1(images))
-
-
-_FORWARDS: dict[type[nn.Module], Any] = {
-    BasicBlock: _basic,
-    Bottleneck: _bottleneck,
-    PreActBasicBlock: _preact_basic,
-    PreActBottleneck: _preact_bottleneck,
-}

@@ -28,7 +28,7 @@ def load_native(source: Path, arguments: Sequence[str]) -> ctypes.CDLL | None:
     """A library from C++, compiled once for each version of torch and each choice of arguments.
 
     Args:
-        source: its one file.
+        source: its one file; headers beside it belong to it.
         arguments: of the compiler, besides those of any shared library.
 
     Returns:
@@ -37,7 +37,8 @@ def load_native(source: Path, arguments: Sequence[str]) -> ctypes.CDLL | None:
     if os.name != "posix":
         return None
     about = f"{torch.__version__} {platform.machine()} {' '.join(arguments)}"
-    key = hashlib.sha256(source.read_bytes() + about.encode()).hexdigest()[:16]
+    code = b"".join(path.read_bytes() for path in (source, *sorted(source.parent.glob("*.h"))))
+    key = hashlib.sha256(code + about.encode()).hexdigest()[:16]
     library = cache_folder("built") / f"{source.stem}-{key}.so"
     try:
         if not library.is_file():

@@ -1,0 +1,88 @@
+"""Networks that train with the kernels; their modules and parameters stay the same."""
+
+from types import MethodType
+from typing import Any
+
+from torch import Tensor, nn
+
+from reslab.models.blocks import BasicBlock, Block, Bottleneck, PreActBasicBlock, PreActBottleneck
+from reslab.models.resnet import ResNet
+from reslab.models.spec import NetSpec
+from reslab.training.kernels import winograd
+from reslab.training.kernels.norms import norm_relu
+
+__all__ = ["finds_norms", "fuse_norms", "use_winograd"]
+
+
+def finds_norms(spec: NetSpec) -> bool:
+    """Whether `fuse_norms` finds blocks in such a network that it can change."""
+    usual = spec.family == "resnet" and spec.norm == "batch" and spec.activation == "relu"
+    return usual and spec.shortcut != "gated" and not spec.squeeze_excitation and not spec.stochastic_depth
+
+
+def fuse_norms(model: nn.Module) -> None:
+    """Lets the blocks and the stem of a residual network use `norm_relu`; its modules and parameters stay the same."""
+    for module in model.modules():
+        forward = _FORWARDS.get(type(module))
+        if forward is not None and _is_usual(module):
+            module.forward = MethodType(forward, module)
+        if isinstance(module, ResNet) and module.bn1 is not None and type(module.relu) is nn.ReLU:
+            module.run_stem = MethodType(_stem, module)  # type: ignore[method-assign]
+
+
+def use_winograd(model: nn.Module) -> int:
+    """Lets the convolutions that suit the kernels use them; returns how many these are."""
+    suitable = [module for module in model.modules() if winograd.suits(module)]
+    for module in suitable:
+        module.forward = MethodType(winograd.convolve, module)
+    return len(suitable)
+
+
+def _is_usual(block: nn.Module) -> bool:
+    assert isinstance(block, Block)
+    between = (block.se, block.dropout, block.drop_branch, block.gate)
+    return type(block.relu) is nn.ReLU and all(item is None for item in between)
+
+
+def _shortcut(block: Any, x: Tensor) -> Tensor | None:
+    if block.plain:
+        return None
+    shortcut: Tensor = x if block.downsample is None else block.downsample(x)
+    return shortcut
+
+
+def _basic(block: BasicBlock, x: Tensor) -> Tensor:
+    residual = norm_relu(block.bn1, block.conv1(x))
+    return norm_relu(block.bn2, block.conv2(residual), _shortcut(block, x))
+
+
+def _bottleneck(block: Bottleneck, x: Tensor) -> Tensor:
+    residual = norm_relu(block.bn1, block.conv1(x))
+    residual = norm_relu(block.bn2, block.conv2(residual))
+    return norm_relu(block.bn3, block.conv3(residual), _shortcut(block, x))
+
+
+def _preact_basic(block: PreActBasicBlock, x: Tensor) -> Tensor:
+    activated = norm_relu(block.bn1, x)
+    residual = block.conv2(norm_relu(block.bn2, block.conv1(activated)))
+    return block.add_shortcut(activated if block.shares_activation else x, residual)
+
+
+def _preact_bottleneck(block: PreActBottleneck, x: Tensor) -> Tensor:
+    activated = norm_relu(block.bn1, x)
+    residual = norm_relu(block.bn2, block.conv1(activated))
+    residual = block.conv3(norm_relu(block.bn3, block.conv2(residual)))
+    return block.add_shortcut(activated if block.shares_activation else x, residual)
+
+
+def _stem(model: ResNet, images: Tensor) -> Tensor:
+    assert model.bn1 is not None
+    return norm_relu(model.bn1, model.conv1(images))
+
+
+_FORWARDS: dict[type[nn.Module], Any] = {
+    BasicBlock: _basic,
+    Bottleneck: _bottleneck,
+    PreActBasicBlock: _preact_basic,
+    PreActBottleneck: _preact_bottleneck,
+}

@@ -1,0 +1,112 @@
+"""Convolutions of 3x3 by Winograd's F(4x4, 3x3), for training on a CPU (winograd.cpp)."""
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from reslab.training.kernels.compiled import load_kernels
+
+__all__ = ["convolve", "has_winograd", "suits"]
+
+_LANES = 16  # channels that the kernels take at once, where vectors are widest
+_FLOAT = 4  # bytes
+
+
+def _kernels() -> ctypes.CDLL | None:
+    library = load_kernels("winograd")
+    if library is None or library.reslab_winograd.argtypes:
+        return library
+    flag, address, sizes = ctypes.c_int, ctypes.c_void_p, [ctypes.c_int64] * 5
+    library.reslab_winograd_scratch.argtypes = [*sizes, flag, flag]
+    library.reslab_winograd_scratch.restype = ctypes.c_int64
+    library.reslab_winograd.argtypes = [flag, *[address] * 3, *sizes, flag, address]
+    library.reslab_winograd_backward.argtypes = [flag, *[address] * 5, *sizes, flag, address]
+    library.reslab_winograd.restype = library.reslab_winograd_backward.restype = None
+    return library
+
+
+def has_winograd() -> bool:
+    """Whether this machine has them, which takes a C++ compiler with OpenMP once."""
+    return _kernels() is not None
+
+
+def _sizes(x: Tensor, weight: Tensor) -> tuple[int, int, int, int, int]:
+    return x.shape[0], x.shape[2], x.shape[3], weight.shape[1], weight.shape[0]
+
+
+def _scratch(kernels: ctypes.CDLL, sizes: tuple[int, ...], threads: int, *, backward: bool) -> Tensor:
+    return torch.empty(kernels.reslab_winograd_scratch(*sizes, threads, backward) // _FLOAT)
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        kernels, sizes, threads = _kernels(), _sizes(x, weight), torch.get_num_threads()
+        assert kernels is not None
+        images, height, width, _, channels = sizes
+        y = torch.empty((images, channels, height, width), dtype=x.dtype, memory_format=torch.channels_last)
+        scratch = _scratch(kernels, sizes, threads, backward=False)
+        addresses = (x.data_ptr(), weight.data_ptr(), y.data_ptr())
+        kernels.reslab_winograd(x.dtype == torch.bfloat16, *addresses, *sizes, threads, scratch.data_ptr())
+        ctx.save_for_backward(x, weight)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
+        kernels, (x, weight), threads = _kernels(), ctx.saved_tensors, torch.get_num_threads()
+        assert kernels is not None
+        sizes = _sizes(x, weight)
+        gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        by_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        by_weight = torch.empty_like(weight)
+        scratch = _scratch(kernels, sizes, threads, backward=True)
+        kernels.reslab_winograd_backward(
+            x.dtype == torch.bfloat16,
+            *(x.data_ptr(), gradient.data_ptr(), weight.data_ptr()),
+            *(None if by_x is None else by_x.data_ptr(), by_weight.data_ptr()),
+            *(*sizes, threads, scratch.data_ptr()),
+        )
+        return by_x, by_weight
+
+
+def suits(module: nn.Module) -> bool:
+    """Whether a module is a convolution that the kernels can do: 3x3, stride 1, no bias, channels by the sixteen."""
+    return (
+        type(module) is nn.Conv2d
+        and module.kernel_size == (3, 3)
+        and module.stride == module.padding == module.dilation == (1, 1)
+        and module.groups == 1
+        and module.bias is None
+        and module.padding_mode == "zeros"
+        and module.in_channels % _LANES == module.out_channels % _LANES == 0
+    )
+
+
+def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """A convolution by the kernel while it trains and the tensors suit it, and by torch's own operation elsewhere.
+
+    They do on a CPU in float32 and bfloat16, in channels-last layout. Under autocast the input takes its type, and
+    the weights stay float32 all the way.
+
+    Args:
+        convolution: one that `suits`.
+        x: (N, C, H, W).
+    """
+    if not convolution.training or x.device.type != "cpu":
+        return nn.Conv2d.forward(convolution, x)
+    if torch.is_autocast_enabled("cpu"):
+        x = x.to(torch.get_autocast_dtype("cpu"))
+    weight = convolution.weight
+    if not (
+        x.dtype in (torch.float32, torch.bfloat16)
+        and weight.dtype == torch.float32
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and weight.is_contiguous(memory_format=torch.channels_last)
+    ):
+        return nn.Conv2d.forward(convolution, x)
+    y: Tensor = _Convolution.apply(x, weight)
+    return y
