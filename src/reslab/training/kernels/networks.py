@@ -9,6 +9,7 @@ from reslab.models.blocks import BasicBlock, Block, Bottleneck, PreActBasicBlock
 from reslab.models.resnet import ResNet
 from reslab.models.spec import NetSpec
 from reslab.training.kernels import winograd
+from reslab.training.kernels.block import block_output
 from reslab.training.kernels.norms import norm_relu
 
 __all__ = ["finds_norms", "fuse_norms", "use_winograd"]
@@ -30,12 +31,13 @@ def fuse_norms(model: nn.Module) -> None:
             module.run_stem = MethodType(_stem, module)  # type: ignore[method-assign]
 
 
-def use_winograd(model: nn.Module) -> int:
-    """Lets the convolutions that suit the kernels use them; returns how many these are."""
-    suitable = [module for module in model.modules() if winograd.suits(module)]
-    for module in suitable:
-        module.forward = MethodType(winograd.convolve, module)
-    return len(suitable)
+def use_winograd(model: nn.Module) -> None:
+    """Lets the convolutions that suit the kernels use them, and basic blocks whose norms are fused be one call."""
+    for module in model.modules():
+        if winograd.suits(module):
+            module.forward = MethodType(winograd.convolve, module)
+        elif type(module) is BasicBlock and getattr(module.forward, "__func__", None) is _basic:
+            module.forward = MethodType(_whole_basic, module)
 
 
 def _is_usual(block: nn.Module) -> bool:
@@ -54,6 +56,10 @@ def _shortcut(block: Any, x: Tensor) -> Tensor | None:
 def _basic(block: BasicBlock, x: Tensor) -> Tensor:
     residual = norm_relu(block.bn1, block.conv1(x))
     return norm_relu(block.bn2, block.conv2(residual), _shortcut(block, x))
+
+
+def _whole_basic(block: BasicBlock, x: Tensor) -> Tensor:
+    return block_output(block, x, _shortcut(block, x))
 
 
 def _bottleneck(block: Bottleneck, x: Tensor) -> Tensor:

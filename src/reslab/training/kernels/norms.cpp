@@ -67,17 +67,21 @@ extern "C" {
 
 void reslab_norm_relu(int is_bf16, const void* x, const void* residual, void* y, int64_t rows, int64_t channels,
                       const Norm* norm, int threads) {
-  dispatch(is_bf16, channels, [=]<typename T, int K>() {
-    forward<T, K>(static_cast<const T*>(x), static_cast<const T*>(residual), static_cast<T*>(y), rows, channels, *norm,
-                  threads);
+  with_type(is_bf16, [=]<typename T>() {
+    with_columns(channels, [=]<int K>() {
+      forward<T, K>(static_cast<const T*>(x), static_cast<const T*>(residual), static_cast<T*>(y), rows, channels,
+                    *norm, threads);
+    });
   });
 }
 
 void reslab_norm_relu_backward(int is_bf16, const void* gradient, const void* y, const void* x, int64_t rows,
                                int64_t channels, const Norm* norm, void* by_x, void* by_residual, int threads) {
-  dispatch(is_bf16, channels, [=]<typename T, int K>() {
-    backward<T, K>(static_cast<const T*>(gradient), static_cast<const T*>(y), static_cast<const T*>(x), rows, channels,
-                   *norm, static_cast<T*>(by_x), static_cast<T*>(by_residual), threads);
+  with_type(is_bf16, [=]<typename T>() {
+    with_columns(channels, [=]<int K>() {
+      backward<T, K>(static_cast<const T*>(gradient), static_cast<const T*>(y), static_cast<const T*>(x), rows,
+                     channels, *norm, static_cast<T*>(by_x), static_cast<T*>(by_residual), threads);
+    });
   });
 }
 }

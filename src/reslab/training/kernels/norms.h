@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -175,24 +174,17 @@ inline void add_up_gradients(const T* gradient, const T* y, const T* x, T* passe
   });
 }
 
-// Calls `work` with a pointer of the type of the activations, and with as many columns as the channels fill.
+// Calls `work` for as many columns as the channels fill.
 template <typename Work>
-void dispatch(int is_bf16, int64_t channels, Work work) {
-  const auto with = [&](auto* type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    if (channels == 4 * kLanes)
-      work.template operator()<T, 4>();
-    else if (channels == 2 * kLanes)
-      work.template operator()<T, 2>();
-    else if (channels == kLanes)
-      work.template operator()<T, 1>();
-    else
-      work.template operator()<T, kWide>();
-  };
-  if (is_bf16)
-    with(static_cast<bf16*>(nullptr));
+inline void with_columns(int64_t channels, Work work) {
+  if (channels == 4 * kLanes)
+    work.template operator()<4>();
+  else if (channels == 2 * kLanes)
+    work.template operator()<2>();
+  else if (channels == kLanes)
+    work.template operator()<1>();
   else
-    with(static_cast<float*>(nullptr));
+    work.template operator()<kWide>();
 }
 
 }  // namespace

@@ -10,25 +10,53 @@ from torch.nn import functional
 
 from reslab.training.kernels.compiled import load_kernels
 
-__all__ = ["has_kernels", "norm_relu"]
+__all__ = ["NormArguments", "has_kernels", "norm_arguments", "norm_relu", "suits"]
 
 _LANES = 16  # channels that the kernels take at once, where vectors are widest
-_FLOAT = 4  # bytes
+
+
+class NormArguments(ctypes.Structure):
+    """A batch norm as norms.h has it."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("weight", "bias", "running_mean", "running_variance")),
+        *((name, ctypes.c_void_p) for name in ("mean", "inverse_std", "by_weight", "by_bias")),
+        *((name, ctypes.c_float) for name in ("eps", "momentum")),
+    ]
+
+
+def norm_arguments(
+    weight: Tensor, bias: Tensor, statistics: Tensor, norm: nn.BatchNorm2d | None = None, by: Tensor | None = None
+) -> NormArguments:
+    """What the kernels are told of a norm.
+
+    Args:
+        weight: (C,).
+        bias: (C,).
+        statistics: (2, C), for mean and 1 / std of the batch.
+        norm: whose moving averages are updated, on the way forward.
+        by: (2, C), for the gradients by weight and bias, on the way back.
+    """
+    mean, inverse_std = statistics.unbind()
+    arguments = NormArguments(weight.data_ptr(), bias.data_ptr())
+    arguments.mean, arguments.inverse_std = mean.data_ptr(), inverse_std.data_ptr()
+    if norm is not None:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        arguments.running_mean, arguments.running_variance = norm.running_mean.data_ptr(), norm.running_var.data_ptr()
+        arguments.eps, arguments.momentum = norm.eps, norm.momentum
+    if by is not None:
+        arguments.by_weight, arguments.by_bias = (row.data_ptr() for row in by)
+    return arguments
 
 
 def _kernels() -> ctypes.CDLL | None:
     library = load_kernels("norms")
     if library is None or library.reslab_norm_relu.argtypes:
         return library
-    address, count = ctypes.c_void_p, ctypes.c_int64
-    # fmt: off
-    library.reslab_norm_relu.argtypes = [
-        ctypes.c_int, *[address] * 3, count, count, *[address] * 2, *[ctypes.c_float] * 2, *[address] * 4, ctypes.c_int,
-    ]
-    library.reslab_norm_relu_backward.argtypes = [
-        ctypes.c_int, *[address] * 3, count, count, *[address] * 7, ctypes.c_int,
-    ]
-    # fmt: on
+    flag, address, count, norm = ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, ctypes.POINTER(NormArguments)
+    library.reslab_norm_relu.argtypes = [flag, *[address] * 3, count, count, norm, flag]
+    library.reslab_norm_relu_backward.argtypes = [flag, *[address] * 3, count, count, norm, *[address] * 2, flag]
     library.reslab_norm_relu.restype = library.reslab_norm_relu_backward.restype = None
     return library
 
@@ -44,39 +72,34 @@ class _NormReLU(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None, norm: nn.BatchNorm2d
     ) -> Tensor:
         kernels, channels, y = _kernels(), x.shape[1], torch.empty_like(x)
-        statistics = torch.empty(2, channels)  # mean, 1 / std
-        mean = statistics.data_ptr()
+        statistics = torch.empty(2, channels)
         assert kernels is not None
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
         kernels.reslab_norm_relu(
             x.dtype == torch.bfloat16,
             *(x.data_ptr(), None if residual is None else residual.data_ptr(), y.data_ptr()),
-            *(x.numel() // channels, channels, weight.data_ptr(), bias.data_ptr(), norm.eps, norm.momentum),
-            *(mean, mean + _FLOAT * channels, norm.running_mean.data_ptr(), norm.running_var.data_ptr()),
+            *(x.numel() // channels, channels, norm_arguments(weight, bias, statistics, norm)),
             torch.get_num_threads(),
         )
-        ctx.save_for_backward(x, y, weight, statistics)
+        ctx.save_for_backward(x, y, weight, bias, statistics)
         ctx.has_residual = residual is not None
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        kernels, (x, y, weight, statistics) = _kernels(), ctx.saved_tensors
+        kernels, (x, y, weight, bias, statistics) = _kernels(), ctx.saved_tensors
         assert kernels is not None
-        channels, mean = x.shape[1], statistics.data_ptr()
+        channels = x.shape[1]
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        by_x, by_weight, by_bias = torch.empty_like(x), torch.empty(channels), torch.empty(channels)
+        by_x, by_norm = torch.empty_like(x), torch.empty(2, channels)
         by_residual = torch.empty_like(x) if ctx.has_residual else None
         kernels.reslab_norm_relu_backward(
             x.dtype == torch.bfloat16,
             *(gradient.data_ptr(), y.data_ptr(), x.data_ptr(), x.numel() // channels, channels),
-            *(weight.data_ptr(), mean, mean + _FLOAT * channels),
-            *(by_x.data_ptr(), None if by_residual is None else by_residual.data_ptr()),
-            *(by_weight.data_ptr(), by_bias.data_ptr(), torch.get_num_threads()),
+            norm_arguments(weight, bias, statistics, by=by_norm),
+            *(by_x.data_ptr(), None if by_residual is None else by_residual.data_ptr(), torch.get_num_threads()),
         )
-        return by_x, by_weight, by_bias, by_residual, None
+        return by_x, *by_norm.unbind(), by_residual, None
 
 
 def norm_relu(norm: nn.Module, x: Tensor, residual: Tensor | None = None) -> Tensor:
@@ -89,7 +112,7 @@ def norm_relu(norm: nn.Module, x: Tensor, residual: Tensor | None = None) -> Ten
         x: (N, C, H, W).
         residual: the same; none by default.
     """
-    if not _suits(norm, x) or (residual is not None and (residual.shape, residual.dtype) != (x.shape, x.dtype)):
+    if not suits(norm, x) or (residual is not None and (residual.shape, residual.dtype) != (x.shape, x.dtype)):
         normalized: Tensor = norm(x)
         return functional.relu(normalized if residual is None else normalized + residual)
     assert isinstance(norm, nn.BatchNorm2d)
@@ -101,7 +124,8 @@ def norm_relu(norm: nn.Module, x: Tensor, residual: Tensor | None = None) -> Ten
     return y
 
 
-def _suits(norm: nn.Module, x: Tensor) -> bool:
+def suits(norm: nn.Module, x: Tensor) -> bool:
+    """Whether a norm and its input are what the kernels are for."""
     return (
         type(norm) is nn.BatchNorm2d
         and norm.training

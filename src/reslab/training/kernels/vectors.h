@@ -54,4 +54,13 @@ struct Range {
 // What thread `part` of `parts` does of `count` things that lie beside each other.
 inline Range part_of(int64_t count, int part, int parts) { return {count * part / parts, count * (part + 1) / parts}; }
 
+// Calls `work` for the type of the activations.
+template <typename Work>
+inline void with_type(int is_bf16, Work work) {
+  if (is_bf16)
+    work.template operator()<bf16>();
+  else
+    work.template operator()<float>();
+}
+
 }  // namespace

@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from reslab.training.kernels.compiled import load_kernels
 
-__all__ = ["convolve", "has_winograd", "suits"]
+__all__ = ["convolve", "has_winograd", "suits", "takes"]
 
 _LANES = 16  # channels that the kernels take at once, where vectors are widest
 _FLOAT = 4  # bytes
@@ -86,27 +86,32 @@ def suits(module: nn.Module) -> bool:
     )
 
 
-def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """A convolution by the kernel while it trains and the tensors suit it, and by torch's own operation elsewhere.
+def takes(module: nn.Module, x: Tensor) -> bool:
+    """Whether the kernels can do a module's work in training: its input is on a CPU, of their types and layout."""
+    return (
+        suits(module)
+        and module.training
+        and x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and x.numel() > 0
+        and module.weight.dtype == torch.float32
+        and module.weight.is_contiguous(memory_format=torch.channels_last)
+    )
 
-    They do on a CPU in float32 and bfloat16, in channels-last layout. Under autocast the input takes its type, and
-    the weights stay float32 all the way.
+
+def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """A convolution by the kernels where they take it, and by torch's own operation elsewhere.
+
+    Under autocast the input takes its type, and the weights stay float32 all the way.
 
     Args:
-        convolution: one that `suits`.
+        convolution: the module.
         x: (N, C, H, W).
     """
-    if not convolution.training or x.device.type != "cpu":
-        return nn.Conv2d.forward(convolution, x)
-    if torch.is_autocast_enabled("cpu"):
+    if torch.is_autocast_enabled("cpu") and x.device.type == "cpu" and convolution.training:
         x = x.to(torch.get_autocast_dtype("cpu"))
-    weight = convolution.weight
-    if not (
-        x.dtype in (torch.float32, torch.bfloat16)
-        and weight.dtype == torch.float32
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and weight.is_contiguous(memory_format=torch.channels_last)
-    ):
+    if not takes(convolution, x):
         return nn.Conv2d.forward(convolution, x)
-    y: Tensor = _Convolution.apply(x, weight)
+    y: Tensor = _Convolution.apply(x, convolution.weight)
     return y

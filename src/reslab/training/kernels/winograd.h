@@ -1,0 +1,524 @@
+// Convolutions of 3x3, stride 1 and padding 1 by Winograd's F(4x4, 3x3), for training on a CPU.
+//
+// A tile of 4x4 outputs takes 36 multiplications a pair of channels, where the definition takes 144 (Lavin and Gray,
+// "Fast Algorithms for Convolutional Neural Networks", 2016, with the points 0, 1, -1, 2, -2 and infinity):
+//
+//   output    y = A' [sum over c of (B' x B) * (G w G')] A
+//   weights   dw = G' [sum over tiles of (B' x B) * (A dy A')] G
+//
+// and the gradient by the input is the output for dy, with each filter turned round and channels exchanged. Between
+// the transforms stand 36 matrix products, one a point, over a few rows of tiles at a time, so that a tile's points
+// never leave the caches.
+//
+// Activations are float or bfloat16 in channels-last order, weights (out, 3, 3, in); all arithmetic is in float.
+// Channels are multiples of 16. Height and width are any: what a tile has beyond the edge is 0, or is not written.
+// Each of `parts` takes its share of the tiles and adds up in a fixed order, so that results depend on that number
+// alone. All memory is the caller's.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "vectors.h"
+
+namespace {
+
+constexpr int kOut = 4;              // the edge of a tile of outputs
+constexpr int kIn = 6;               // of the inputs that they come from
+constexpr int kPoints = kIn * kIn;   // where both are multiplied
+constexpr int kTaps = 3;             // the edge of a filter
+constexpr int64_t kSpread = 16;      // numbers between planes, that points of one tile do not share a set of a cache
+constexpr int64_t kLine = 16;        // numbers in a line of a cache
+#if defined(__AVX512F__) || !defined(__AVX2__)
+constexpr int kMostVectors = 4;  // of channels that a product keeps in registers, of which there are 32
+#else
+constexpr int kMostVectors = 2;  // there are 16
+#endif
+
+// ---- One dimension of each transform -------------------------------------------------------------------------------
+
+inline void input_points(const Floats (&x)[kIn], Floats (&to)[kIn]) {  // B' x
+  const Floats a = x[4] - 4.0f * x[2], b = x[3] - 4.0f * x[1], c = x[4] - x[2], d = x[3] - x[1];
+  to[0] = 4.0f * x[0] + (x[4] - 5.0f * x[2]);
+  to[1] = a + b;
+  to[2] = a - b;
+  to[3] = c + 2.0f * d;
+  to[4] = c - 2.0f * d;
+  to[5] = 4.0f * x[1] + (x[5] - 5.0f * x[3]);
+}
+
+inline void output_values(const Floats (&m)[kIn], Floats (&to)[kOut]) {  // A' m
+  const Floats a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
+  to[0] = m[0] + a + c;
+  to[1] = b + 2.0f * d;
+  to[2] = a + 4.0f * c;
+  to[3] = b + 8.0f * d + m[5];
+}
+
+inline void gradient_points(const Floats (&g)[kOut], Floats (&to)[kIn]) {  // A g
+  const Floats even = g[0] + g[2], odd = g[1] + g[3];
+  const Floats even_of_2 = g[0] + 4.0f * g[2], odd_of_2 = 2.0f * g[1] + 8.0f * g[3];
+  to[0] = g[0];
+  to[1] = even + odd;
+  to[2] = even - odd;
+  to[3] = even_of_2 + odd_of_2;
+  to[4] = even_of_2 - odd_of_2;
+  to[5] = g[3];
+}
+
+inline void weight_points(const Floats (&w)[kTaps], Floats (&to)[kIn]) {  // G w
+  const Floats ends = w[0] + w[2];
+  const Floats even_of_2 = w[0] * (1.0f / 24) + w[2] * (1.0f / 6), odd_of_2 = w[1] * (1.0f / 12);
+  to[0] = w[0] * 0.25f;
+  to[1] = (ends + w[1]) * (-1.0f / 6);
+  to[2] = (ends - w[1]) * (-1.0f / 6);
+  to[3] = even_of_2 + odd_of_2;
+  to[4] = even_of_2 - odd_of_2;
+  to[5] = w[2];
+}
+
+inline void weight_values(const Floats (&u)[kIn], Floats (&to)[kTaps]) {  // G' u
+  const Floats a = u[1] + u[2], b = u[1] - u[2], c = u[3] + u[4], d = u[3] - u[4];
+  to[0] = 0.25f * u[0] - (1.0f / 6) * a + (1.0f / 24) * c;
+  to[1] = (1.0f / 12) * d - (1.0f / 6) * b;
+  to[2] = (1.0f / 6) * c - (1.0f / 6) * a + u[5];
+}
+
+// ---- Where things lie ----------------------------------------------------------------------------------------------
+
+struct Shape {
+  int64_t images, height, width, tiles_down, tiles_across;
+
+  Shape(int64_t images, int64_t height, int64_t width)
+      : images(images),
+        height(height),
+        width(width),
+        tiles_down((height + kOut - 1) / kOut),
+        tiles_across((width + kOut - 1) / kOut) {}
+
+  int64_t rows() const { return images * tiles_down; }  // of tiles
+};
+
+struct Row {  // of tiles
+  int64_t image, top;
+
+  Row(const Shape& shape, int64_t index)
+      : image(index / shape.tiles_down), top(index % shape.tiles_down * kOut) {}
+};
+
+// 36 matrices of (tiles, channels). A product may write plane p where plane p - 1 of its input was.
+struct Planes {
+  float* data;
+  int64_t channels, stride;
+
+  Planes(float* data, int64_t tiles, int64_t channels, int64_t widest)
+      : data(data), channels(channels), stride(size_of_one(tiles, widest)) {}
+
+  static int64_t size_of_one(int64_t tiles, int64_t channels) { return tiles * channels + kSpread; }
+  float* at(int64_t point, int64_t tile) const { return data + point * stride + tile * channels; }
+};
+
+inline int64_t in_lines(int64_t numbers) { return (numbers + kLine - 1) / kLine * kLine; }
+
+// ---- Transforms of activations -------------------------------------------------------------------------------------
+
+// A source gives values that a transform begins with, for the element `at` of a tensor and its channel c; a sink takes
+// those that one ends with, tile by tile: open(c) gives what has put(at, values) and close().
+
+template <typename T>
+struct Plain {
+  const T* x;
+  Floats operator()(int64_t at, int64_t) const { return load(x + at); }
+};
+
+template <typename T>
+struct Store {
+  T* y;
+  struct Tile {
+    T* y;
+    void put(int64_t at, Floats values) { store(y + at, values); }
+    void close() {}
+  };
+  Tile open(int64_t) const { return {y}; }
+};
+
+// One row of tiles. `strip` is for six rows of (4 * tiles_across + 2, channels), zero beyond the image's sides.
+template <typename Source>
+inline void transform_input(Source source, const Shape& shape, Row row, int64_t channels, float* strip, Planes to,
+                            int64_t first_tile) {
+  const int64_t length = shape.width * channels, strip_stride = (shape.tiles_across * kOut + 2) * channels;
+  int64_t rows[kIn];
+  Bits inside[kIn];
+  for (int i = 0; i < kIn; ++i) {
+    const int64_t y = row.top - 1 + i;
+    inside[i] = Bits{} - (y >= 0 && y < shape.height ? 1u : 0u);
+    rows[i] = (row.image * shape.height + std::clamp<int64_t>(y, 0, shape.height - 1)) * length;
+  }
+  for (int64_t column = 0; column < length; column += channels)
+    for (int64_t c = 0; c < channels; c += kLanes) {
+      Floats values[kIn], points[kIn];
+#pragma GCC unroll 6
+      for (int i = 0; i < kIn; ++i)
+        values[i] = reinterpret_cast<Floats>(reinterpret_cast<Bits>(source(rows[i] + column + c, c)) & inside[i]);
+      input_points(values, points);
+#pragma GCC unroll 6
+      for (int i = 0; i < kIn; ++i) store(strip + i * strip_stride + channels + column + c, points[i]);
+    }
+  for (int i = 0; i < kIn; ++i)
+    for (int64_t tile = 0; tile < shape.tiles_across; ++tile)
+      for (int64_t c = 0; c < channels; c += kLanes) {
+        Floats values[kIn], points[kIn];
+        const float* from = strip + i * strip_stride + tile * kOut * channels + c;
+#pragma GCC unroll 6
+        for (int j = 0; j < kIn; ++j) values[j] = load(from + j * channels);
+        input_points(values, points);
+        float* at = to.at(i * kIn, first_tile + tile) + c;
+#pragma GCC unroll 6
+        for (int j = 0; j < kIn; ++j) store(at + j * to.stride, points[j]);
+      }
+}
+
+inline void clear_sides(const Shape& shape, int64_t channels, float* strip) {
+  const int64_t columns = shape.tiles_across * kOut + 2;
+  for (int i = 0; i < kIn; ++i) {
+    float* row = strip + i * columns * channels;
+    std::memset(row, 0, channels * sizeof(float));
+    std::memset(row + (shape.width + 1) * channels, 0, (columns - shape.width - 1) * channels * sizeof(float));
+  }
+}
+
+// Whether tiles of a row reach beyond the image, and what of them lies within.
+struct Within {
+  int64_t down, across;
+
+  Within(const Shape& shape, Row row, int64_t tile)
+      : down(std::min<int64_t>(kOut, shape.height - row.top)),
+        across(std::min<int64_t>(kOut, shape.width - tile * kOut)) {}
+  bool whole() const { return down == kOut && across == kOut; }
+};
+
+template <typename Source>
+inline void transform_gradient(Source source, const Shape& shape, Row row, int64_t channels, Planes to,
+                               int64_t first_tile) {
+  const int64_t length = shape.width * channels;
+  const auto one = [&](int64_t tile, int64_t c, auto value_at) {
+    Floats columns[kIn][kOut];
+#pragma GCC unroll 4
+    for (int j = 0; j < kOut; ++j) {
+      Floats values[kOut], points[kIn];
+#pragma GCC unroll 4
+      for (int i = 0; i < kOut; ++i) values[i] = value_at(i, j);
+      gradient_points(values, points);
+#pragma GCC unroll 6
+      for (int i = 0; i < kIn; ++i) columns[i][j] = points[i];
+    }
+    float* at = to.at(0, first_tile + tile) + c;
+#pragma GCC unroll 6
+    for (int i = 0; i < kIn; ++i) {
+      Floats points[kIn];
+      gradient_points(columns[i], points);
+#pragma GCC unroll 6
+      for (int j = 0; j < kIn; ++j) store(at + (i * kIn + j) * to.stride, points[j]);
+    }
+  };
+  for (int64_t tile = 0; tile < shape.tiles_across; ++tile) {
+    const Within within(shape, row, tile);
+    const int64_t from = (row.image * shape.height + row.top) * length + tile * kOut * channels;
+    for (int64_t c = 0; c < channels; c += kLanes) {
+      if (within.whole())
+        one(tile, c, [&](int i, int j) { return source(from + i * length + j * channels + c, c); });
+      else
+        one(tile, c, [&](int i, int j) {
+          return i < within.down && j < within.across ? source(from + i * length + j * channels + c, c) : Floats{};
+        });
+    }
+  }
+}
+
+template <typename Sink>
+inline void transform_output(Planes from, int64_t first_tile, const Shape& shape, Row row, int64_t channels,
+                             Sink sink) {
+  const int64_t length = shape.width * channels;
+  const auto one = [&](int64_t tile, int64_t c, auto put) {
+    Floats columns[kOut][kIn];
+    const float* at = from.at(0, first_tile + tile) + c;
+#pragma GCC unroll 6
+    for (int j = 0; j < kIn; ++j) {
+      Floats points[kIn], values[kOut];
+#pragma GCC unroll 6
+      for (int i = 0; i < kIn; ++i) points[i] = load(at + (i * kIn + j) * from.stride);
+      output_values(points, values);
+#pragma GCC unroll 4
+      for (int i = 0; i < kOut; ++i) columns[i][j] = values[i];
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kOut; ++i) {
+      Floats values[kOut];
+      output_values(columns[i], values);
+#pragma GCC unroll 4
+      for (int j = 0; j < kOut; ++j) put(i, j, values[j]);
+    }
+  };
+  for (int64_t tile = 0; tile < shape.tiles_across; ++tile) {
+    const Within within(shape, row, tile);
+    const int64_t to = (row.image * shape.height + row.top) * length + tile * kOut * channels;
+    for (int64_t c = 0; c < channels; c += kLanes) {
+      auto values = sink.open(c);
+      if (within.whole())
+        one(tile, c, [&](int i, int j, Floats value) { values.put(to + i * length + j * channels + c, value); });
+      else
+        one(tile, c, [&](int i, int j, Floats value) {
+          if (i < within.down && j < within.across) values.put(to + i * length + j * channels + c, value);
+        });
+      values.close();
+    }
+  }
+}
+
+// ---- Transforms of weights -----------------------------------------------------------------------------------------
+
+// How wide the panels are in which a product reads its second matrix: as many columns as it keeps in registers.
+inline int vectors_of(int64_t channels) {
+  for (int vectors = kMostVectors; vectors > 1; vectors /= 2)
+    if (channels % (vectors * kLanes) == 0) return vectors;
+  return 1;
+}
+
+// U as (points, panels, rows, panel's width): for one vector of columns, `value_at(tap down, tap across)`.
+template <typename Value>
+inline void put_weights(float* u, int64_t rows, int64_t columns, int64_t row, int64_t column, Value value_at) {
+  Floats half[kIn][kTaps];
+  for (int j = 0; j < kTaps; ++j) {
+    Floats taps[kTaps], points[kIn];
+    for (int i = 0; i < kTaps; ++i) taps[i] = value_at(i, j);
+    weight_points(taps, points);
+    for (int i = 0; i < kIn; ++i) half[i][j] = points[i];
+  }
+  const int64_t width = vectors_of(columns) * kLanes;
+  float* at = u + (column / width * rows + row) * width + column % width;
+  for (int i = 0; i < kIn; ++i) {
+    Floats points[kIn];
+    weight_points(half[i], points);
+    for (int j = 0; j < kIn; ++j) store(at + (i * kIn + j) * rows * columns, points[j]);
+  }
+}
+
+// For outputs: rows are channels in, columns channels out. `range` is of the vectors of columns.
+inline void transform_weights(const float* w, int64_t in, int64_t out, float* u, Range range) {
+  for (int64_t k = range.begin * kLanes; k < range.end * kLanes; k += kLanes)
+    for (int64_t c = 0; c < in; ++c)
+      put_weights(u, in, out, c, k, [=](int i, int j) {
+        const float* from = w + k * kTaps * kTaps * in + (i * kTaps + j) * in + c;
+        Floats values;
+        for (int64_t lane = 0; lane < kLanes; ++lane) values[lane] = from[lane * kTaps * kTaps * in];
+        return values;
+      });
+}
+
+// For gradients by the input: rows are channels out, columns channels in, and filters are turned round.
+inline void transform_turned_weights(const float* w, int64_t in, int64_t out, float* u, Range range) {
+  for (int64_t c = range.begin * kLanes; c < range.end * kLanes; c += kLanes)
+    for (int64_t k = 0; k < out; ++k)
+      put_weights(u, out, in, k, c, [=](int i, int j) {
+        return load(w + (k * kTaps * kTaps + (kTaps - 1 - i) * kTaps + kTaps - 1 - j) * in + c);
+      });
+}
+
+// ---- Products ------------------------------------------------------------------------------------------------------
+
+// (kTiles, depth) x (depth, a panel): `to` has rows of `columns`.
+template <int kTiles, int kVectors>
+inline void multiply(const float* v, int64_t depth, const float* panel, float* to, int64_t columns) {
+  Floats sums[kTiles][kVectors]{};
+#pragma GCC unroll 4
+  for (int64_t c = 0; c < depth; ++c) {
+    Floats weights[kVectors];
+#pragma GCC unroll 4
+    for (int k = 0; k < kVectors; ++k) weights[k] = load(panel + (c * kVectors + k) * kLanes);
+#pragma GCC unroll 16
+    for (int t = 0; t < kTiles; ++t)
+#pragma GCC unroll 4
+      for (int k = 0; k < kVectors; ++k) sums[t][k] += v[t * depth + c] * weights[k];
+  }
+#pragma GCC unroll 16
+  for (int t = 0; t < kTiles; ++t)
+#pragma GCC unroll 4
+    for (int k = 0; k < kVectors; ++k) store(to + t * columns + k * kLanes, sums[t][k]);
+}
+
+template <int kVectors>
+constexpr int kTilesAtOnce = kMostVectors == 2 ? 4 : 16 / kVectors;
+
+// At all points: `to` may begin one plane before `v`.
+template <int kVectors>
+void multiply_planes(Planes v, int64_t tiles, const float* u, Planes to) {
+  constexpr int kTiles = kTilesAtOnce<kVectors>;
+  constexpr int64_t kWidth = kVectors * kLanes;
+  const int64_t depth = v.channels, columns = to.channels;
+  for (int point = 0; point < kPoints; ++point)
+    for (int64_t k = 0; k < columns; k += kWidth) {
+      const float* panel = u + point * depth * columns + k * depth;
+      int64_t t = 0;
+      const auto in_blocks = [&]<int kBlock>() {
+        for (; t + kBlock <= tiles; t += kBlock)
+          multiply<kBlock, kVectors>(v.at(point, t), depth, panel, to.at(point, t) + k, columns);
+      };
+      in_blocks.template operator()<kTiles>();
+      in_blocks.template operator()<(kTiles + 1) / 2>();
+      in_blocks.template operator()<1>();
+    }
+}
+
+inline void multiply_planes(Planes v, int64_t tiles, const float* u, Planes to) {
+  switch (vectors_of(to.channels)) {
+    case 1:
+      return multiply_planes<1>(v, tiles, u, to);
+    case 2:
+      return multiply_planes<2>(v, tiles, u, to);
+    default:
+      return multiply_planes<kMostVectors>(v, tiles, u, to);
+  }
+}
+
+// Adds (kRows, tiles) x (tiles, kVectors) to the sums: g and v have rows of `rows` and of `columns`.
+template <int kRows, int kVectors>
+inline void add_product(const float* g, int64_t rows, const float* v, int64_t columns, int64_t tiles, float* sums) {
+  Floats values[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int k = 0; k < kVectors; ++k) values[r][k] = load(sums + r * columns + k * kLanes);
+#pragma GCC unroll 4
+  for (int64_t t = 0; t < tiles; ++t) {
+    Floats inputs[kVectors];
+#pragma GCC unroll 4
+    for (int k = 0; k < kVectors; ++k) inputs[k] = load(v + t * columns + k * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+      for (int k = 0; k < kVectors; ++k) values[r][k] += g[t * rows + r] * inputs[k];
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int k = 0; k < kVectors; ++k) store(sums + r * columns + k * kLanes, values[r][k]);
+}
+
+template <int kVectors>
+void add_products(Planes g, Planes v, int64_t tiles, float* sums) {
+  constexpr int kRows = kTilesAtOnce<kVectors>;
+  const int64_t rows = g.channels, columns = v.channels;
+  for (int point = 0; point < kPoints; ++point)
+    for (int64_t c = 0; c < columns; c += kVectors * kLanes)
+      for (int64_t r = 0; r < rows; r += kRows)
+        add_product<kRows, kVectors>(g.at(point, 0) + r, rows, v.at(point, 0) + c, columns, tiles,
+                                     sums + (point * rows + r) * columns + c);
+}
+
+inline void add_products(Planes g, Planes v, int64_t tiles, float* sums) {
+  switch (vectors_of(v.channels)) {
+    case 1:
+      return add_products<1>(g, v, tiles, sums);
+    case 2:
+      return add_products<2>(g, v, tiles, sums);
+    default:
+      return add_products<kMostVectors>(g, v, tiles, sums);
+  }
+}
+
+// ---- Convolutions --------------------------------------------------------------------------------------------------
+
+#ifndef RESLAB_NUMBERS
+#define RESLAB_NUMBERS 36864
+#endif
+
+// What a part needs to itself: memory for the points of some rows of tiles, which go through transforms and products
+// together.
+struct Workspace {
+  int64_t together, tiles, widest, strip_size, planes_size;
+  float* scratch;
+
+  Workspace(const Shape& shape, int64_t in, int64_t out, float* scratch)
+      : together(std::clamp<int64_t>(RESLAB_NUMBERS / (kPoints * std::max(in, out)) / shape.tiles_across, 1,
+                                     shape.rows())),
+        tiles(together * shape.tiles_across),
+        widest(std::max(in, out)),
+        strip_size(in_lines(kIn * (shape.tiles_across * kOut + 2) * widest)),
+        planes_size(in_lines((kPoints + 1) * Planes::size_of_one(tiles, widest))),
+        scratch(scratch) {}
+
+  int64_t size() const { return 2 * strip_size + 2 * planes_size; }
+  Workspace of_part(int part) const {
+    Workspace own = *this;
+    own.scratch += part * size();
+    return own;
+  }
+  float* strip(int which) const { return scratch + which * strip_size; }
+  // Where products lie, and one plane later what they are made from.
+  Planes products(int64_t channels) const { return {scratch + 2 * strip_size, tiles, channels, widest}; }
+  Planes inputs(int64_t channels) const {
+    return {scratch + 2 * strip_size + Planes::size_of_one(tiles, widest), tiles, channels, widest};
+  }
+  Planes others(int64_t channels) const { return {scratch + 2 * strip_size + planes_size, tiles, channels, widest}; }
+};
+
+// Some rows of tiles of a convolution by u, from `in` channels to `out`.
+template <typename Source, typename Sink>
+inline void convolve_rows(Source source, const float* u, Sink sink, const Shape& shape, int64_t in, int64_t out,
+                          Range rows, const Workspace& workspace) {
+  const Planes inputs = workspace.inputs(in), products = workspace.products(out);
+  for (int64_t r = rows.begin; r < rows.end; ++r)
+    transform_input(source, shape, Row(shape, r), in, workspace.strip(0), inputs,
+                    (r - rows.begin) * shape.tiles_across);
+  multiply_planes(inputs, (rows.end - rows.begin) * shape.tiles_across, u, products);
+  for (int64_t r = rows.begin; r < rows.end; ++r)
+    transform_output(products, (r - rows.begin) * shape.tiles_across, shape, Row(shape, r), out, sink);
+}
+
+// Adds some rows of tiles to the sums that gradients by weights come from: (points, out, in).
+template <typename Source, typename Gradient>
+inline void add_up_rows(Source source, Gradient gradient, float* sums, const Shape& shape, int64_t in, int64_t out,
+                        Range rows, const Workspace& workspace) {
+  const Planes inputs = workspace.inputs(in), gradients = workspace.others(out);
+  for (int64_t r = rows.begin; r < rows.end; ++r) {
+    const int64_t tile = (r - rows.begin) * shape.tiles_across;
+    transform_input(source, shape, Row(shape, r), in, workspace.strip(1), inputs, tile);
+    transform_gradient(gradient, shape, Row(shape, r), out, gradients, tile);
+  }
+  add_products(gradients, inputs, (rows.end - rows.begin) * shape.tiles_across, sums);
+}
+
+// Calls `work` with one range after the other of rows that go together.
+template <typename Work>
+inline void for_rows(Range range, int64_t together, Work work) {
+  for (int64_t first = range.begin; first < range.end; first += together)
+    work(Range{first, std::min(first + together, range.end)});
+}
+
+// Filters `range` of dw, from the parts' sums.
+inline void finish_weights(const float* sums, int parts, int64_t in, int64_t out, Range range, float* dw) {
+  const int64_t size = kPoints * in * out;
+  for (int64_t k = range.begin; k < range.end; ++k)
+    for (int64_t c = 0; c < in; c += kLanes) {
+      Floats half[kTaps][kIn];
+      for (int j = 0; j < kIn; ++j) {
+        Floats points[kIn], taps[kTaps];
+        for (int i = 0; i < kIn; ++i) {
+          const float* at = sums + ((i * kIn + j) * out + k) * in + c;
+          points[i] = load(at);
+          for (int part = 1; part < parts; ++part) points[i] += load(at + part * size);
+        }
+        weight_values(points, taps);
+        for (int i = 0; i < kTaps; ++i) half[i][j] = taps[i];
+      }
+      for (int i = 0; i < kTaps; ++i) {
+        Floats taps[kTaps];
+        weight_values(half[i], taps);
+        for (int j = 0; j < kTaps; ++j) store(dw + ((k * kTaps + i) * kTaps + j) * in + c, taps[j]);
+      }
+    }
+}
+
+}  // namespace
