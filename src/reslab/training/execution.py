@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -15,8 +15,9 @@ from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models.spec import NetSpec
 from reslab.training.allocator import tensor_memory
 from reslab.training.kernels.native import cxx_compiler
-from reslab.training.kernels.networks import finds_norms
+from reslab.training.kernels.networks import finds_convolutions, finds_norms
 from reslab.training.kernels.norms import has_kernels
+from reslab.training.kernels.winograd import has_winograd
 from reslab.training.recipe import AdamW, HardwareRecipe, Lamb, Recipe
 
 __all__ = ["Execution", "choose_execution"]
@@ -30,6 +31,8 @@ _COMPILE_SECONDS_PER_LAYER = 1.0
 _MOST_PLANNED = 0.97  # of a memory limit; ResNet-1202's peak was 1 % above what was predicted
 _FIRST_WITH_BF16 = (8, 0)  # Ampere
 
+Kernels = Literal["torch", "winograd"]
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -42,6 +45,7 @@ class Execution:
         compiled: whether the training step goes through torch.compile.
         precision: of convolutions and products: fp32, bf16 or fp16.
         fused_norms: whether batch norm, addition and ReLU are one kernel.
+        kernels: of convolutions of 3x3: torch's, or Winograd's of our own.
         segments: of gradient checkpointing, as in `CheckpointPlan`; None if everything is kept for the gradients.
         tensor_bytes: limit for the tensors of a CPU, where the recipe has one for the process.
         predicted_bytes: peak of the process (of a GPU's memory), where the recipe has a limit.
@@ -54,6 +58,7 @@ class Execution:
     compiled: bool
     precision: Precision = "fp32"
     fused_norms: bool = False
+    kernels: Kernels = "torch"
     segments: Segments | None = None
     tensor_bytes: int | None = None
     predicted_bytes: int | None = None
@@ -85,7 +90,7 @@ class Execution:
             raise CheckpointError(
                 "the run was compiled, and this machine has no C++ compiler; install g++ to go on to the same weights."
             )
-        if execution.fused_norms and not has_kernels():
+        if (execution.fused_norms and not has_kernels()) or (execution.kernels == "winograd" and not has_winograd()):
             raise CheckpointError(
                 "the run was computed by kernels of ours, and there is no C++ compiler for them here; install g++ to "
                 "go on to the same weights."
@@ -138,7 +143,10 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
         reasons.append(reason)
         if segments and hardware.compile == "on":
             raise RecipeError("hardware.compile=on cannot be had together with blocks that are computed again.")
-    fused_norms = not compiled and _choose_fused_norms(recipe, spec, device, channels_last, precision)
+    suits = device == "cpu" and channels_last and precision != "fp16"  # kernels of ours
+    fused_norms = not compiled and _choose_fused_norms(hardware, suits and finds_norms(spec))
+    if compiled and hardware.kernels == "winograd":
+        raise RecipeError("hardware.compile=on compiles torch's own convolutions; leave out hardware.kernels=winograd.")
     if compiled and hardware.fused_norms == "on":
         raise RecipeError("hardware.compile=on and hardware.fused_norms=on are two ways to do the same; choose one.")
     if hardware.compile == "auto":
@@ -148,13 +156,17 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
             compiled, reason = False, f"not compiled: in {precision} that was slower"
         elif fused_norms:
             compiled, reason = False, "not compiled: no faster than the kernel for norms"
+        elif hardware.kernels == "winograd":
+            compiled, reason = False, "not compiled: it would not have the convolutions that were asked for"
         else:
             compiled, reason = _compiling_pays(recipe, spec, image_size, device, threads)
         reasons.append(reason)
     if fused_norms:
         reasons.append("batch norm, addition and ReLU in one kernel")
+    kernels, reason = _choose_kernels(hardware, suits and not compiled and finds_convolutions(spec), precision)
+    reasons += [reason] if reason else []
     return Execution(
-        *(device, threads, channels_last, compiled, precision, fused_norms),
+        *(device, threads, channels_last, compiled, precision, fused_norms, kernels),
         *(segments, tensor_bytes, predicted, tuple(reasons)),
     )
 
@@ -171,19 +183,34 @@ def _choose_precision(hardware: HardwareRecipe, device: str) -> tuple[Precision,
     return "fp32", f"fp32: {device} has no instructions for bf16"
 
 
-def _choose_fused_norms(recipe: Recipe, spec: NetSpec, device: str, channels_last: bool, precision: Precision) -> bool:
-    asked = recipe.hardware.fused_norms
-    if asked == "off":
+def _choose_fused_norms(hardware: HardwareRecipe, suits: bool) -> bool:
+    if hardware.fused_norms == "off":
         return False
-    suits = device == "cpu" and channels_last and finds_norms(spec) and precision != "fp16"
     if suits and has_kernels():
         return True
-    if asked == "on":
+    if hardware.fused_norms == "on":
         raise RecipeError(
             "hardware.fused_norms=on needs a CPU, channels-last layout, fp32 or bf16, a C++ compiler with OpenMP (g++) "
             "and a network of batch norm, ReLU and blocks without gates, squeeze-and-excitation or stochastic depth."
         )
     return False
+
+
+def _choose_kernels(hardware: HardwareRecipe, suits: bool, precision: Precision) -> tuple[Kernels, str]:
+    asked = hardware.kernels
+    if asked == "torch":
+        return "torch", ""
+    if asked == "auto" and suits and precision == "bf16" and torch.cpu._is_amx_tile_supported():
+        return "torch", "convolutions by torch: with this processor's AMX it is faster in bf16"
+    if suits and has_winograd():
+        return "winograd", "convolutions of 3x3 by Winograd's algorithm"
+    if asked == "winograd":
+        raise RecipeError(
+            "hardware.kernels=winograd needs a CPU, channels-last layout, fp32 or bf16, a C++ compiler with OpenMP "
+            "(g++) and a residual or plain network with 3x3 convolutions of a multiple of 16 channels, without groups "
+            "or bias."
+        )
+    return "torch", ""
 
 
 def _plan_memory(

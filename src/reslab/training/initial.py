@@ -12,8 +12,8 @@ from reslab.models.released import load_pretrained
 from reslab.models.resnet import ResNet
 from reslab.models.weights import HeadReplacedWarning, LoadReport
 from reslab.models.zoo import base_name
-from reslab.training.kernels.networks import fuse_norms
 from reslab.training.ghost import use_ghost_batches
+from reslab.training.kernels.networks import fuse_norms, use_winograd
 from reslab.training.optimizer import make_optimizer
 from reslab.training.plan import Plan
 from reslab.training.schedule import Plateau, WarmUp
@@ -65,6 +65,8 @@ def _make_model(plan: Plan, progress: bool) -> tuple[FeatureNetwork, LoadReport 
     model = model.to(device=execution.device, memory_format=layout)  # type: ignore[call-overload]
     if execution.fused_norms:
         fuse_norms(model)
+    if execution.kernels == "winograd":
+        use_winograd(model)
     if execution.segments is not None:
         assert isinstance(model, ResNet)
         model.set_grad_checkpointing(segments=execution.segments)

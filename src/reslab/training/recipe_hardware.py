@@ -29,6 +29,11 @@ class HardwareRecipe:
         "Batch norm, the addition of a shortcut and ReLU as one kernel of our own, on a CPU and where nothing is "
         "compiled; it takes a C++ compiler.",
     )
+    kernels: Literal["auto", "torch", "winograd"] = knob(
+        "auto",
+        "Convolutions of 3x3 in training on a CPU: torch's, or by Winograd's algorithm with fewer products, which "
+        "takes a C++ compiler; auto takes that where it is faster. Evaluation and exported files always have torch's.",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = knob(
         "fp32",
         "Precision of convolutions and products; weights, statistics and the loss stay fp32. auto: bf16 where the "

@@ -177,20 +177,18 @@ struct Sums {
 struct Layout {
   Shape shape;
   Workspace workspace;
-  int64_t size1, size2;  // of transformed weights
-  float *u1, *u2, *sums;
+  int64_t size;     // of transformed weights, of the larger convolution
+  float *u, *sums;  // of weights: one after the other
 
   explicit Layout(const Block& block)
       : shape(block.images, block.height, block.width),
         workspace(shape, block.in, block.channels, nullptr),
-        size1(kPoints * block.in * block.channels),
-        size2(kPoints * block.channels * block.channels),
-        u1(block.scratch),
-        u2(u1 + size1),
-        sums(u2 + size2) {
-    workspace.scratch = sums + block.parts * std::max(size1, size2);
+        size(kPoints * block.channels * std::max(block.in, block.channels)),
+        u(block.scratch),
+        sums(u + size) {
+    workspace.scratch = sums + block.parts * size;
   }
-  int64_t size(int parts) const { return size1 + size2 + parts * (std::max(size1, size2) + workspace.size()); }
+  int64_t all(int parts) const { return size + parts * (size + workspace.size()); }
   int64_t positions(Range rows) const {
     int64_t height = 0;
     for (int64_t r = rows.begin; r < rows.end; ++r) height += std::min<int64_t>(kOut, shape.height - Row(shape, r).top);
@@ -247,16 +245,16 @@ void forward(const Block& block) {
 #pragma omp parallel num_threads(parts)
   {
     const int first = omp_get_thread_num(), step = omp_get_num_threads();
-    for (int p = first; p < parts; p += step) {
-      const Range range = part_of(channels / kLanes, p, parts);
-      if (x != nullptr) transform_weights(block.w1, in, channels, layout.u1, range);
-      transform_weights(block.w2, channels, channels, layout.u2, range);
-    }
+    const auto use_weights = [&](const float* w, int64_t in) {
+      for (int p = first; p < parts; p += step)
+        transform_weights(w, in, channels, layout.u, part_of(channels / kLanes, p, parts));
+    };
+    if (x != nullptr) use_weights(block.w1, in);
 #pragma omp barrier
     for (int p = first; p < parts; p += step) {
       const Workspace own = layout.workspace.of_part(p);
       if (x != nullptr) {
-        convolve_and_sum(Plain<T>{x}, layout.u1, z1, layout, in, channels, part_of(tile_rows, p, parts), own, sums1, p);
+        convolve_and_sum(Plain<T>{x}, layout.u, z1, layout, in, channels, part_of(tile_rows, p, parts), own, sums1, p);
       } else {
         for (int64_t c = 0; c < channels; c += kLanes) store(sums1.origin_of(p) + c, load(z1 + c));
         with_columns(channels, [&]<int K>() {
@@ -273,8 +271,10 @@ void forward(const Block& block) {
         const auto [sum, squares] = total(sums1.sums.data(), channels, parts, c);
         block.norm1.set_from_sums(c, sums1.origins[c], sum, squares, rows, to1.a[c], to1.b[c]);
       }
+    use_weights(block.w2, channels);
+#pragma omp barrier
     for (int p = first; p < parts; p += step)
-      convolve_and_sum(Activated<T>{z1, to1.a.data(), to1.b.data()}, layout.u2, z2, layout, channels, channels,
+      convolve_and_sum(Activated<T>{z1, to1.a.data(), to1.b.data()}, layout.u, z2, layout, channels, channels,
                        part_of(tile_rows, p, parts), layout.workspace.of_part(p), sums2, p);
 #pragma omp barrier
 #pragma omp single
@@ -318,15 +318,16 @@ void backward(const Block& block) {
 #pragma omp parallel num_threads(parts)
   {
     const int first = omp_get_thread_num(), step = omp_get_num_threads();
-    for (int p = first; p < parts; p += step) {
-      if (x != nullptr)
-        transform_turned_weights(block.w1, in, channels, layout.u1, part_of(in / kLanes, p, parts));
-      transform_turned_weights(block.w2, channels, channels, layout.u2, part_of(channels / kLanes, p, parts));
+    const auto use_weights = [&](const float* w, int64_t in) {
+      for (int p = first; p < parts; p += step)
+        transform_turned_weights(w, in, channels, layout.u, part_of(in / kLanes, p, parts));
+    };
+    use_weights(block.w2, channels);
+    for (int p = first; p < parts; p += step)
       with_columns(channels, [&]<int K>() {
         add_up_gradients<K>(gradient, y, z2, by_residual, part_of(rows, p, parts), channels, block.norm2.mean,
                             sums2.of(p));
       });
-    }
 #pragma omp barrier
 #pragma omp single
     for (int64_t c = 0; c < channels; ++c) {
@@ -338,7 +339,7 @@ void backward(const Block& block) {
                      MaskedNormGradient<T>{gradient, y, z2, of2.a.data(), of2.b.data(), of2.c.data()},
                      StorePassed<T>{by_z1, z1, middle.a.data(), middle.b.data(), block.norm1.mean, sums1.recent_of(p),
                                     channels},
-                     layout.u2, layout.sums + p * layout.size2, layout, channels, channels,
+                     layout.u, layout.sums + p * layout.size, layout, channels, channels,
                      part_of(tile_rows, p, parts), layout.workspace.of_part(p), [&] { sums1.settle(p); });
 #pragma omp barrier
 #pragma omp single
@@ -348,6 +349,7 @@ void backward(const Block& block) {
     }
     for (int p = first; p < parts; p += step)
       finish_weights(layout.sums, parts, channels, channels, part_of(channels, p, parts), block.by_w2);
+    if (x != nullptr) use_weights(block.w1, in);
 #pragma omp barrier
     const NormGradient<T> by_middle{by_z1, z1, of1.a.data(), of1.b.data(), of1.c.data()};
     for (int p = first; p < parts; p += step) {
@@ -361,7 +363,7 @@ void backward(const Block& block) {
         continue;
       }
       const auto run = [&](auto sink) {
-        both_gradients(Plain<T>{x}, by_middle, sink, layout.u1, layout.sums + p * layout.size1, layout, in, channels,
+        both_gradients(Plain<T>{x}, by_middle, sink, layout.u, layout.sums + p * layout.size, layout, in, channels,
                        part_of(tile_rows, p, parts), layout.workspace.of_part(p), [] {});
       };
       if (is_identity)
@@ -381,7 +383,7 @@ void backward(const Block& block) {
 extern "C" {
 
 // Bytes of scratch.
-int64_t reslab_block_scratch(const Block* block) { return Layout(*block).size(block->parts) * sizeof(float); }
+int64_t reslab_block_scratch(const Block* block) { return Layout(*block).all(block->parts) * sizeof(float); }
 
 void reslab_block(int is_bf16, const Block* block) {
   with_type(is_bf16, [=]<typename T>() { forward<T>(*block); });

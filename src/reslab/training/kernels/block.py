@@ -41,17 +41,12 @@ def _kernels() -> ctypes.CDLL | None:
     return library
 
 
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
-
-
-def _arguments(z: Tensor, **addresses: Tensor | None) -> _Arguments:
-    """Of a block whose second convolution writes `z`."""
+def _arguments(z: Tensor, x: Tensor | None, **others: Tensor | None) -> _Arguments:
+    """Of a block whose convolutions write what has the shape of `z`; the tensors, by their names there."""
     images, channels, height, width = z.shape
-    x = addresses["x"]
     arguments = _Arguments(images, height, width, channels if x is None else x.shape[1], channels)
-    for name, tensor in addresses.items():
-        setattr(arguments, name, _address(tensor))
+    for name, tensor in {"x": x, **others}.items():
+        setattr(arguments, name, None if tensor is None else tensor.data_ptr())
     arguments.parts = torch.get_num_threads()
     return arguments
 
@@ -85,6 +80,8 @@ class _Block(torch.autograd.Function):
         assert kernels is not None
         like = x if x is not None else z1
         assert like is not None
+        assert isinstance(block.bn1, nn.BatchNorm2d)
+        assert isinstance(block.bn2, nn.BatchNorm2d)
         shape = (like.shape[0], w2.shape[0], *like.shape[2:])
         ctx.has_x = x is not None
         if z1 is None:
@@ -92,7 +89,7 @@ class _Block(torch.autograd.Function):
         z2, y = torch.empty_like(z1), torch.empty_like(z1)
         statistics = torch.empty(2, 2, len(gamma1))
         joined = x if is_identity else residual
-        arguments = _arguments(z2, x=x, residual=joined, w1=w1, w2=w2, z1=z1, z2=z2, y=y)
+        arguments = _arguments(z2, x, residual=joined, w1=w1, w2=w2, z1=z1, z2=z2, y=y)
         arguments.norm1 = norm_arguments(gamma1, beta1, statistics[0], block.bn1)
         arguments.norm2 = norm_arguments(gamma2, beta2, statistics[1], block.bn2)
         scratch = _with_scratch(kernels, arguments)
@@ -113,12 +110,10 @@ class _Block(torch.autograd.Function):
         by_residual = torch.empty_like(y) if ctx.has_residual else None
         by_z1, by_w1, by_w2 = torch.empty_like(z1), None if x is None else torch.empty_like(w1), torch.empty_like(w2)
         by_norms = torch.empty(2, 2, len(gamma1))
-        arguments = _arguments(
-            *(z2,),
-            **{"x": x, "residual": x if ctx.is_identity else by_residual, "w1": w1, "w2": w2, "z1": z1, "z2": z2},
-            **{"y": y, "gradient": gradient, "by_x": by_x, "by_residual": by_residual, "by_z1": by_z1},
-            **{"by_w1": by_w1, "by_w2": by_w2},
-        )
+        joined = x if ctx.is_identity else by_residual  # to the kernel, that there is a shortcut
+        kept = {"residual": joined, "w1": w1, "w2": w2, "z1": z1, "z2": z2, "y": y, "gradient": gradient}
+        wanted = {"by_x": by_x, "by_residual": by_residual, "by_z1": by_z1, "by_w1": by_w1, "by_w2": by_w2}
+        arguments = _arguments(z2, x, **kept, **wanted)
         arguments.norm1 = norm_arguments(gamma1, beta1, statistics[0], by=by_norms[0])
         arguments.norm2 = norm_arguments(gamma2, beta2, statistics[1], by=by_norms[1])
         scratch = _with_scratch(kernels, arguments)
@@ -161,6 +156,5 @@ def block_output(block: BasicBlock, x: Tensor, shortcut: Tensor | None) -> Tenso
         *(block.bn1.weight, block.bn1.bias, block.bn2.weight, block.bn2.bias, block, is_identity),
     )
     for norm in (block.bn1, block.bn2):
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(1)
+        norms.count_batch(norm)
     return y

@@ -12,7 +12,7 @@ from reslab.training.kernels import winograd
 from reslab.training.kernels.block import block_output
 from reslab.training.kernels.norms import norm_relu
 
-__all__ = ["finds_norms", "fuse_norms", "use_winograd"]
+__all__ = ["finds_convolutions", "finds_norms", "fuse_norms", "use_winograd"]
 
 
 def finds_norms(spec: NetSpec) -> bool:
@@ -31,13 +31,21 @@ def fuse_norms(model: nn.Module) -> None:
             module.run_stem = MethodType(_stem, module)  # type: ignore[method-assign]
 
 
+def finds_convolutions(spec: NetSpec) -> bool:
+    """Whether `use_winograd` finds convolutions in such a network that it can change."""
+    if spec.family != "resnet" or spec.conv_bias or spec.groups > 1:
+        return False
+    widths = spec.widths if spec.block == "basic" else map(spec.inner_width, spec.widths)
+    return any(width % winograd.LANES == 0 for width in widths)
+
+
 def use_winograd(model: nn.Module) -> None:
     """Lets the convolutions that suit the kernels use them, and basic blocks whose norms are fused be one call."""
     for module in model.modules():
         if winograd.suits(module):
-            module.forward = MethodType(winograd.convolve, module)
+            module.forward = MethodType(winograd.convolve, module)  # type: ignore[method-assign]
         elif type(module) is BasicBlock and getattr(module.forward, "__func__", None) is _basic:
-            module.forward = MethodType(_whole_basic, module)
+            module.forward = MethodType(_whole_basic, module)  # type: ignore[method-assign]
 
 
 def _is_usual(block: nn.Module) -> bool:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from reslab.training.kernels.compiled import load_kernels
 
-__all__ = ["NormArguments", "has_kernels", "norm_arguments", "norm_relu", "suits"]
+__all__ = ["NormArguments", "count_batch", "has_kernels", "norm_arguments", "norm_relu", "suits"]
 
 _LANES = 16  # channels that the kernels take at once, where vectors are widest
 
@@ -119,9 +119,14 @@ def norm_relu(norm: nn.Module, x: Tensor, residual: Tensor | None = None) -> Ten
     if residual is not None:
         residual = residual.contiguous(memory_format=torch.channels_last)
     y: Tensor = _NormReLU.apply(x, norm.weight, norm.bias, residual, norm)
-    if norm.num_batches_tracked is not None:
-        norm.num_batches_tracked.add_(1)
+    count_batch(norm)
     return y
+
+
+def count_batch(norm: nn.Module) -> None:
+    """What a batch norm's own `forward` does besides computing."""
+    if isinstance(norm.num_batches_tracked, Tensor):
+        norm.num_batches_tracked.add_(1)
 
 
 def suits(norm: nn.Module, x: Tensor) -> bool:

@@ -29,7 +29,7 @@ constexpr int kOut = 4;              // the edge of a tile of outputs
 constexpr int kIn = 6;               // of the inputs that they come from
 constexpr int kPoints = kIn * kIn;   // where both are multiplied
 constexpr int kTaps = 3;             // the edge of a filter
-constexpr int64_t kSpread = 16;      // numbers between planes, that points of one tile do not share a set of a cache
+constexpr int64_t kSpread = 16;      // numbers between tiles, that they do not share a set of a cache
 constexpr int64_t kLine = 16;        // numbers in a line of a cache
 #if defined(__AVX512F__) || !defined(__AVX2__)
 constexpr int kMostVectors = 4;  // of channels that a product keeps in registers, of which there are 32
@@ -108,17 +108,35 @@ struct Row {  // of tiles
       : image(index / shape.tiles_down), top(index % shape.tiles_down * kOut) {}
 };
 
-// 36 matrices of (tiles, channels). A product may write plane p where plane p - 1 of its input was.
-struct Planes {
+// The points of some tiles, (tiles, points, channels). A product may write point p where point p - 1 of its input was.
+struct Points {
   float* data;
-  int64_t channels, stride;
+  int64_t channels, apart, stride;  // from one point to the next, and from one tile to the next
 
-  Planes(float* data, int64_t tiles, int64_t channels, int64_t widest)
-      : data(data), channels(channels), stride(size_of_one(tiles, widest)) {}
-
-  static int64_t size_of_one(int64_t tiles, int64_t channels) { return tiles * channels + kSpread; }
-  float* at(int64_t point, int64_t tile) const { return data + point * stride + tile * channels; }
+  static int64_t stride_of(int64_t widest) { return (kPoints + 1) * widest + kSpread; }
+  Points(float* data, int64_t channels, int64_t widest)
+      : data(data), channels(channels), apart(widest), stride(stride_of(widest)) {}
+  float* at(int64_t tile, int64_t point) const { return data + tile * stride + point * apart; }
 };
+
+// How many channels a loop has, where it is compiled for a number of its own, and elsewhere.
+template <int64_t kChannels>
+inline int64_t exactly(int64_t channels) {
+  return kChannels == 0 ? channels : kChannels;
+}
+
+// Calls `work` with the number of channels where loops are compiled for it, and with 0 elsewhere.
+template <typename Work>
+inline void with_channels(int64_t in, int64_t out, Work work) {
+  if (in == 16 && out == 16)
+    work.template operator()<16>();
+  else if (in == 32 && out == 32)
+    work.template operator()<32>();
+  else if (in == 64 && out == 64)
+    work.template operator()<64>();
+  else
+    work.template operator()<0>();
+}
 
 inline int64_t in_lines(int64_t numbers) { return (numbers + kLine - 1) / kLine * kLine; }
 
@@ -144,9 +162,28 @@ struct Store {
   Tile open(int64_t) const { return {y}; }
 };
 
+// The second half of the transform of a row of tiles, from six rows of (4 * tiles_across + 2, channels).
+template <int64_t kChannels>
+void transform_across(const float* strip, int64_t tiles_across, Points to, int64_t first_tile) {
+  const int64_t channels = exactly<kChannels>(to.channels), apart = exactly<kChannels>(to.apart);
+  const int64_t length = (tiles_across * kOut + 2) * channels;
+  for (int64_t tile = 0; tile < tiles_across; ++tile)
+    for (int i = 0; i < kIn; ++i)
+      for (int64_t c = 0; c < channels; c += kLanes) {
+        Floats values[kIn], points[kIn];
+        const float* from = strip + i * length + tile * kOut * channels + c;
+#pragma GCC unroll 6
+        for (int j = 0; j < kIn; ++j) values[j] = load(from + j * channels);
+        input_points(values, points);
+        float* at = to.at(first_tile + tile, i * kIn) + c;
+#pragma GCC unroll 6
+        for (int j = 0; j < kIn; ++j) store(at + j * apart, points[j]);
+      }
+}
+
 // One row of tiles. `strip` is for six rows of (4 * tiles_across + 2, channels), zero beyond the image's sides.
 template <typename Source>
-inline void transform_input(Source source, const Shape& shape, Row row, int64_t channels, float* strip, Planes to,
+inline void transform_input(Source source, const Shape& shape, Row row, int64_t channels, float* strip, Points to,
                             int64_t first_tile) {
   const int64_t length = shape.width * channels, strip_stride = (shape.tiles_across * kOut + 2) * channels;
   int64_t rows[kIn];
@@ -156,8 +193,8 @@ inline void transform_input(Source source, const Shape& shape, Row row, int64_t 
     inside[i] = Bits{} - (y >= 0 && y < shape.height ? 1u : 0u);
     rows[i] = (row.image * shape.height + std::clamp<int64_t>(y, 0, shape.height - 1)) * length;
   }
-  for (int64_t column = 0; column < length; column += channels)
-    for (int64_t c = 0; c < channels; c += kLanes) {
+  for (int64_t c = 0; c < channels; c += kLanes)
+    for (int64_t column = 0; column < length; column += channels) {
       Floats values[kIn], points[kIn];
 #pragma GCC unroll 6
       for (int i = 0; i < kIn; ++i)
@@ -166,18 +203,9 @@ inline void transform_input(Source source, const Shape& shape, Row row, int64_t 
 #pragma GCC unroll 6
       for (int i = 0; i < kIn; ++i) store(strip + i * strip_stride + channels + column + c, points[i]);
     }
-  for (int i = 0; i < kIn; ++i)
-    for (int64_t tile = 0; tile < shape.tiles_across; ++tile)
-      for (int64_t c = 0; c < channels; c += kLanes) {
-        Floats values[kIn], points[kIn];
-        const float* from = strip + i * strip_stride + tile * kOut * channels + c;
-#pragma GCC unroll 6
-        for (int j = 0; j < kIn; ++j) values[j] = load(from + j * channels);
-        input_points(values, points);
-        float* at = to.at(i * kIn, first_tile + tile) + c;
-#pragma GCC unroll 6
-        for (int j = 0; j < kIn; ++j) store(at + j * to.stride, points[j]);
-      }
+  with_channels(channels, to.apart, [&]<int64_t kChannels>() {
+    transform_across<kChannels>(strip, shape.tiles_across, to, first_tile);
+  });
 }
 
 inline void clear_sides(const Shape& shape, int64_t channels, float* strip) {
@@ -200,7 +228,7 @@ struct Within {
 };
 
 template <typename Source>
-inline void transform_gradient(Source source, const Shape& shape, Row row, int64_t channels, Planes to,
+inline void transform_gradient(Source source, const Shape& shape, Row row, int64_t channels, Points to,
                                int64_t first_tile) {
   const int64_t length = shape.width * channels;
   const auto one = [&](int64_t tile, int64_t c, auto value_at) {
@@ -214,13 +242,13 @@ inline void transform_gradient(Source source, const Shape& shape, Row row, int64
 #pragma GCC unroll 6
       for (int i = 0; i < kIn; ++i) columns[i][j] = points[i];
     }
-    float* at = to.at(0, first_tile + tile) + c;
+    float* at = to.at(first_tile + tile, 0) + c;
 #pragma GCC unroll 6
     for (int i = 0; i < kIn; ++i) {
       Floats points[kIn];
       gradient_points(columns[i], points);
 #pragma GCC unroll 6
-      for (int j = 0; j < kIn; ++j) store(at + (i * kIn + j) * to.stride, points[j]);
+      for (int j = 0; j < kIn; ++j) store(at + (i * kIn + j) * to.apart, points[j]);
     }
   };
   for (int64_t tile = 0; tile < shape.tiles_across; ++tile) {
@@ -238,17 +266,17 @@ inline void transform_gradient(Source source, const Shape& shape, Row row, int64
 }
 
 template <typename Sink>
-inline void transform_output(Planes from, int64_t first_tile, const Shape& shape, Row row, int64_t channels,
+inline void transform_output(Points from, int64_t first_tile, const Shape& shape, Row row, int64_t channels,
                              Sink sink) {
   const int64_t length = shape.width * channels;
   const auto one = [&](int64_t tile, int64_t c, auto put) {
     Floats columns[kOut][kIn];
-    const float* at = from.at(0, first_tile + tile) + c;
+    const float* at = from.at(first_tile + tile, 0) + c;
 #pragma GCC unroll 6
     for (int j = 0; j < kIn; ++j) {
       Floats points[kIn], values[kOut];
 #pragma GCC unroll 6
-      for (int i = 0; i < kIn; ++i) points[i] = load(at + (i * kIn + j) * from.stride);
+      for (int i = 0; i < kIn; ++i) points[i] = load(at + (i * kIn + j) * from.apart);
       output_values(points, values);
 #pragma GCC unroll 4
       for (int i = 0; i < kOut; ++i) columns[i][j] = values[i];
@@ -328,9 +356,12 @@ inline void transform_turned_weights(const float* w, int64_t in, int64_t out, fl
 
 // ---- Products ------------------------------------------------------------------------------------------------------
 
-// (kTiles, depth) x (depth, a panel): `to` has rows of `columns`.
+template <int kVectors>
+constexpr int kAtOnce = kMostVectors == 2 ? 4 : 16 / kVectors;  // tiles, or channels, beside so many vectors
+
+// (kTiles, depth) x (depth, a panel).
 template <int kTiles, int kVectors>
-inline void multiply(const float* v, int64_t depth, const float* panel, float* to, int64_t columns) {
+inline void multiply(const float* v, int64_t stride, int64_t depth, const float* panel, float* to) {
   Floats sums[kTiles][kVectors]{};
 #pragma GCC unroll 4
   for (int64_t c = 0; c < depth; ++c) {
@@ -340,30 +371,27 @@ inline void multiply(const float* v, int64_t depth, const float* panel, float* t
 #pragma GCC unroll 16
     for (int t = 0; t < kTiles; ++t)
 #pragma GCC unroll 4
-      for (int k = 0; k < kVectors; ++k) sums[t][k] += v[t * depth + c] * weights[k];
+      for (int k = 0; k < kVectors; ++k) sums[t][k] += v[t * stride + c] * weights[k];
   }
 #pragma GCC unroll 16
   for (int t = 0; t < kTiles; ++t)
 #pragma GCC unroll 4
-    for (int k = 0; k < kVectors; ++k) store(to + t * columns + k * kLanes, sums[t][k]);
+    for (int k = 0; k < kVectors; ++k) store(to + t * stride + k * kLanes, sums[t][k]);
 }
 
-template <int kVectors>
-constexpr int kTilesAtOnce = kMostVectors == 2 ? 4 : 16 / kVectors;
-
-// At all points: `to` may begin one plane before `v`.
-template <int kVectors>
-void multiply_planes(Planes v, int64_t tiles, const float* u, Planes to) {
-  constexpr int kTiles = kTilesAtOnce<kVectors>;
-  constexpr int64_t kWidth = kVectors * kLanes;
-  const int64_t depth = v.channels, columns = to.channels;
+// At all points: `to` may begin one point before `v`.
+template <int64_t kChannels, int kVectors>
+void multiply_points(Points v, int64_t tiles, const float* u, Points to) {
+  constexpr int kTiles = kAtOnce<kVectors>;
+  const int64_t depth = exactly<kChannels>(v.channels), columns = exactly<kChannels>(to.channels);
+  const int64_t stride = kChannels == 0 ? v.stride : Points::stride_of(kChannels);
   for (int point = 0; point < kPoints; ++point)
-    for (int64_t k = 0; k < columns; k += kWidth) {
+    for (int64_t k = 0; k < columns; k += kVectors * kLanes) {
       const float* panel = u + point * depth * columns + k * depth;
       int64_t t = 0;
       const auto in_blocks = [&]<int kBlock>() {
         for (; t + kBlock <= tiles; t += kBlock)
-          multiply<kBlock, kVectors>(v.at(point, t), depth, panel, to.at(point, t) + k, columns);
+          multiply<kBlock, kVectors>(v.at(t, point), stride, depth, panel, to.at(t, point) + k);
       };
       in_blocks.template operator()<kTiles>();
       in_blocks.template operator()<(kTiles + 1) / 2>();
@@ -371,20 +399,9 @@ void multiply_planes(Planes v, int64_t tiles, const float* u, Planes to) {
     }
 }
 
-inline void multiply_planes(Planes v, int64_t tiles, const float* u, Planes to) {
-  switch (vectors_of(to.channels)) {
-    case 1:
-      return multiply_planes<1>(v, tiles, u, to);
-    case 2:
-      return multiply_planes<2>(v, tiles, u, to);
-    default:
-      return multiply_planes<kMostVectors>(v, tiles, u, to);
-  }
-}
-
-// Adds (kRows, tiles) x (tiles, kVectors) to the sums: g and v have rows of `rows` and of `columns`.
+// Adds (kRows, tiles) x (tiles, kVectors) to the sums, which have rows of `columns`.
 template <int kRows, int kVectors>
-inline void add_product(const float* g, int64_t rows, const float* v, int64_t columns, int64_t tiles, float* sums) {
+inline void add_product(const float* g, const float* v, int64_t stride, int64_t tiles, float* sums, int64_t columns) {
   Floats values[kRows][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r)
@@ -394,11 +411,11 @@ inline void add_product(const float* g, int64_t rows, const float* v, int64_t co
   for (int64_t t = 0; t < tiles; ++t) {
     Floats inputs[kVectors];
 #pragma GCC unroll 4
-    for (int k = 0; k < kVectors; ++k) inputs[k] = load(v + t * columns + k * kLanes);
+    for (int k = 0; k < kVectors; ++k) inputs[k] = load(v + t * stride + k * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
-      for (int k = 0; k < kVectors; ++k) values[r][k] += g[t * rows + r] * inputs[k];
+      for (int k = 0; k < kVectors; ++k) values[r][k] += g[t * stride + r] * inputs[k];
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r)
@@ -406,73 +423,83 @@ inline void add_product(const float* g, int64_t rows, const float* v, int64_t co
     for (int k = 0; k < kVectors; ++k) store(sums + r * columns + k * kLanes, values[r][k]);
 }
 
-template <int kVectors>
-void add_products(Planes g, Planes v, int64_t tiles, float* sums) {
-  constexpr int kRows = kTilesAtOnce<kVectors>;
-  const int64_t rows = g.channels, columns = v.channels;
+template <int64_t kChannels, int kVectors>
+void add_products(Points g, Points v, int64_t tiles, float* sums) {
+  constexpr int kRows = kAtOnce<kVectors>;
+  const int64_t rows = exactly<kChannels>(g.channels), columns = exactly<kChannels>(v.channels);
+  const int64_t stride = kChannels == 0 ? v.stride : Points::stride_of(kChannels);
   for (int point = 0; point < kPoints; ++point)
     for (int64_t c = 0; c < columns; c += kVectors * kLanes)
       for (int64_t r = 0; r < rows; r += kRows)
-        add_product<kRows, kVectors>(g.at(point, 0) + r, rows, v.at(point, 0) + c, columns, tiles,
-                                     sums + (point * rows + r) * columns + c);
+        add_product<kRows, kVectors>(g.at(0, point) + r, v.at(0, point) + c, stride, tiles,
+                                     sums + (point * rows + r) * columns + c, columns);
 }
 
-inline void add_products(Planes g, Planes v, int64_t tiles, float* sums) {
-  switch (vectors_of(v.channels)) {
-    case 1:
-      return add_products<1>(g, v, tiles, sums);
-    case 2:
-      return add_products<2>(g, v, tiles, sums);
-    default:
-      return add_products<kMostVectors>(g, v, tiles, sums);
-  }
+// Calls `work` with the numbers that products are compiled for.
+template <typename Work>
+inline void with_sizes(int64_t in, int64_t out, int64_t columns, Work work) {
+  with_channels(in, out, [&]<int64_t kChannels>() {
+    switch (vectors_of(exactly<kChannels>(columns))) {
+      case 1:
+        return work.template operator()<kChannels, 1>();
+      case 2:
+        return work.template operator()<kChannels, 2>();
+      default:
+        return work.template operator()<kChannels, kMostVectors>();
+    }
+  });
+}
+
+inline void multiply_points(Points v, int64_t tiles, const float* u, Points to) {
+  with_sizes(v.channels, to.channels, to.channels, [&]<int64_t kChannels, int kVectors>() {
+    multiply_points<kChannels, kVectors>(v, tiles, u, to);
+  });
+}
+
+inline void add_products(Points g, Points v, int64_t tiles, float* sums) {
+  with_sizes(g.channels, v.channels, v.channels, [&]<int64_t kChannels, int kVectors>() {
+    add_products<kChannels, kVectors>(g, v, tiles, sums);
+  });
 }
 
 // ---- Convolutions --------------------------------------------------------------------------------------------------
 
-#ifndef RESLAB_NUMBERS
-#define RESLAB_NUMBERS 36864
-#endif
-
 // What a part needs to itself: memory for the points of some rows of tiles, which go through transforms and products
-// together.
+// together. Few tiles stay in a cache, and many make more of weights that do not, from 128 channels on.
 struct Workspace {
-  int64_t together, tiles, widest, strip_size, planes_size;
+  int64_t together, widest, strip_size, points_size;
   float* scratch;
 
   Workspace(const Shape& shape, int64_t in, int64_t out, float* scratch)
-      : together(std::clamp<int64_t>(RESLAB_NUMBERS / (kPoints * std::max(in, out)) / shape.tiles_across, 1,
-                                     shape.rows())),
-        tiles(together * shape.tiles_across),
+      : together(std::clamp<int64_t>(tiles_together(std::max(in, out)) / shape.tiles_across, 1, shape.rows())),
         widest(std::max(in, out)),
         strip_size(in_lines(kIn * (shape.tiles_across * kOut + 2) * widest)),
-        planes_size(in_lines((kPoints + 1) * Planes::size_of_one(tiles, widest))),
+        points_size(together * shape.tiles_across * Points::stride_of(widest)),
         scratch(scratch) {}
 
-  int64_t size() const { return 2 * strip_size + 2 * planes_size; }
+  static int64_t tiles_together(int64_t channels) { return channels < 128 ? 1024 / channels : 64; }
+  int64_t size() const { return 2 * strip_size + 2 * points_size; }
   Workspace of_part(int part) const {
     Workspace own = *this;
     own.scratch += part * size();
     return own;
   }
   float* strip(int which) const { return scratch + which * strip_size; }
-  // Where products lie, and one plane later what they are made from.
-  Planes products(int64_t channels) const { return {scratch + 2 * strip_size, tiles, channels, widest}; }
-  Planes inputs(int64_t channels) const {
-    return {scratch + 2 * strip_size + Planes::size_of_one(tiles, widest), tiles, channels, widest};
-  }
-  Planes others(int64_t channels) const { return {scratch + 2 * strip_size + planes_size, tiles, channels, widest}; }
+  // Where products lie, and one point later what they are made from.
+  Points products(int64_t channels) const { return {scratch + 2 * strip_size, channels, widest}; }
+  Points inputs(int64_t channels) const { return {scratch + 2 * strip_size + widest, channels, widest}; }
+  Points others(int64_t channels) const { return {scratch + 2 * strip_size + points_size, channels, widest}; }
 };
 
 // Some rows of tiles of a convolution by u, from `in` channels to `out`.
 template <typename Source, typename Sink>
 inline void convolve_rows(Source source, const float* u, Sink sink, const Shape& shape, int64_t in, int64_t out,
                           Range rows, const Workspace& workspace) {
-  const Planes inputs = workspace.inputs(in), products = workspace.products(out);
+  const Points inputs = workspace.inputs(in), products = workspace.products(out);
   for (int64_t r = rows.begin; r < rows.end; ++r)
     transform_input(source, shape, Row(shape, r), in, workspace.strip(0), inputs,
                     (r - rows.begin) * shape.tiles_across);
-  multiply_planes(inputs, (rows.end - rows.begin) * shape.tiles_across, u, products);
+  multiply_points(inputs, (rows.end - rows.begin) * shape.tiles_across, u, products);
   for (int64_t r = rows.begin; r < rows.end; ++r)
     transform_output(products, (r - rows.begin) * shape.tiles_across, shape, Row(shape, r), out, sink);
 }
@@ -481,7 +508,7 @@ inline void convolve_rows(Source source, const float* u, Sink sink, const Shape&
 template <typename Source, typename Gradient>
 inline void add_up_rows(Source source, Gradient gradient, float* sums, const Shape& shape, int64_t in, int64_t out,
                         Range rows, const Workspace& workspace) {
-  const Planes inputs = workspace.inputs(in), gradients = workspace.others(out);
+  const Points inputs = workspace.inputs(in), gradients = workspace.others(out);
   for (int64_t r = rows.begin; r < rows.end; ++r) {
     const int64_t tile = (r - rows.begin) * shape.tiles_across;
     transform_input(source, shape, Row(shape, r), in, workspace.strip(1), inputs, tile);

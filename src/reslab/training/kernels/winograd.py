@@ -1,7 +1,7 @@
 """Convolutions of 3x3 by Winograd's F(4x4, 3x3), for training on a CPU (winograd.cpp)."""
 
 import ctypes
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +9,14 @@ from torch.autograd.function import once_differentiable
 
 from reslab.training.kernels.compiled import load_kernels
 
-__all__ = ["convolve", "has_winograd", "suits", "takes"]
+__all__ = ["LANES", "convolve", "has_winograd", "suits", "takes"]
 
-_LANES = 16  # channels that the kernels take at once, where vectors are widest
+LANES = 16
+"""Channels that the kernels take at once, where vectors are widest."""
 _FLOAT = 4  # bytes
+_TILE = 4  # pixels wide and high
+_MOST_OF_TILES = 2  # times the image
+_CHANNELS_A_TILE = 4  # measured: 512 channels gain from 128 tiles on, and lose with 64
 
 
 def _kernels() -> ctypes.CDLL | None:
@@ -73,7 +77,7 @@ class _Convolution(torch.autograd.Function):
         return by_x, by_weight
 
 
-def suits(module: nn.Module) -> bool:
+def suits(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether a module is a convolution that the kernels can do: 3x3, stride 1, no bias, channels by the sixteen."""
     return (
         type(module) is nn.Conv2d
@@ -82,22 +86,32 @@ def suits(module: nn.Module) -> bool:
         and module.groups == 1
         and module.bias is None
         and module.padding_mode == "zeros"
-        and module.in_channels % _LANES == module.out_channels % _LANES == 0
+        and module.in_channels % LANES == module.out_channels % LANES == 0
     )
 
 
 def takes(module: nn.Module, x: Tensor) -> bool:
-    """Whether the kernels can do a module's work in training: its input is on a CPU, of their types and layout."""
+    """Whether the kernels do a module's work in training: they can, and gain by it.
+
+    They can on a CPU, in float32 and bfloat16 and in channels-last layout. They do not gain where tiles lie half beyond
+    the image, or where there are too few of them for the weights that are transformed.
+    """
     return (
         suits(module)
         and module.training
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
         and x.is_contiguous(memory_format=torch.channels_last)
-        and x.numel() > 0
         and module.weight.dtype == torch.float32
         and module.weight.is_contiguous(memory_format=torch.channels_last)
+        and _gains(x.shape, max(module.in_channels, module.out_channels))
     )
+
+
+def _gains(shape: torch.Size, channels: int) -> bool:
+    images, _, height, width = shape
+    tiles = -(-height // _TILE) * -(-width // _TILE)
+    return _TILE**2 * tiles <= _MOST_OF_TILES * height * width and images * tiles * _CHANNELS_A_TILE >= channels
 
 
 def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
