@@ -14,6 +14,7 @@ from reslab.training.recipe_files import recipe_from_dict
 
 FORWARD, BACKWARD = CONVOLUTIONS
 NORMS = "norm, ReLU, add"
+WINOGRAD = ("forward Winograd", "backward Winograd")
 
 
 def parts_of(found):
@@ -42,14 +43,15 @@ def test_convolutions_count_two_operations_for_a_multiply_add_and_add_up_with_th
 
 
 @pytest.mark.parametrize("fused", ["on", "off"])
-def test_every_part_of_our_step_is_found_with_fused_norms_and_without(fused, tmp_path):
-    hardware = {"compile": "off", "threads": 1, "precision": "fp32", "fused_norms": fused}
+@pytest.mark.parametrize("kernels", ["torch", "winograd"])
+def test_every_part_of_our_step_is_found_with_kernels_and_without(kernels, fused, compiler, tmp_path):
+    hardware = {"compile": "off", "threads": 1, "precision": "fp32", "fused_norms": fused, "kernels": kernels}
     recipe = recipe_from_dict({"name": "tiny", "data": {"batch_size": 16}, "hardware": hardware})
     with ExitStack() as stack:
         trainer = make_trainer(TrainingTask("resnet8", recipe, "digits"), tmp_path, stack)
         found = profile_steps(trainer.iterate, 2)
     taken = parts_of(found)
-    assert min(taken.values()) > 0
+    assert {name for name in taken if not taken[name]} == set(WINOGRAD if kernels == "torch" else ())
     assert taken[OTHER] < 0.5 * found["milliseconds"]
     assert trainer.state.iteration == 3
 

@@ -4,8 +4,8 @@ import pytest
 
 from reslab.errors import CheckpointError, RecipeError
 from reslab.models import parse_model
-from reslab.training import fused
 from reslab.training.execution import Execution, choose_execution
+from reslab.training.kernels import compiled
 from reslab.training.recipe import HardwareRecipe
 from reslab.training.recipe_files import load_recipe
 
@@ -41,7 +41,7 @@ def test_without_a_compiler_a_long_run_is_eager_and_says_so(monkeypatch, tmp_pat
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(fused, "_loaded", [])
+    monkeypatch.setattr(compiled, "_loaded", {})
     recipe = on_cpu(load_recipe("cifar-paper"))
     execution = choose_execution(recipe, parse_model("resnet56"), SIZE)
     assert not execution.compiled

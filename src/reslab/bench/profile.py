@@ -20,13 +20,16 @@ from reslab.bench.records import rounded
 __all__ = ["CONVOLUTIONS", "OTHER", "PARTS", "profile_steps"]
 
 CONVOLUTIONS = ("forward conv", "backward conv")
-"""The parts that have a rate."""
+"""torch's, whose operations are counted, so that they have a rate. Winograd's are parts of their own, which in basic
+blocks hold norms and additions too."""
 OTHER = "other"
 
 # How the names of their operations begin.
 _NAMES: Mapping[str, re.Pattern[str]] = {
     CONVOLUTIONS[0]: re.compile(r"aten::conv2d"),
     CONVOLUTIONS[1]: re.compile(r"ConvolutionBackward"),
+    "forward Winograd": re.compile(r"_(Convolution|Block)$"),
+    "backward Winograd": re.compile(r"_(Convolution|Block)Backward$"),
     "norm, ReLU, add": re.compile(r"_NormReLU|aten::batch_norm|\w+BatchNormBackward|aten::relu|Relu|aten::add_?$"),
     "update": re.compile(r"Optimizer\."),
     "batch": re.compile(r"reslab\.batch|enumerate\(DataLoader\)"),

@@ -15,7 +15,7 @@ from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models.spec import NetSpec
 from reslab.training.allocator import tensor_memory
 from reslab.training.kernels.native import cxx_compiler
-from reslab.training.kernels.networks import finds_convolutions, finds_norms
+from reslab.training.kernels.networks import finds_convolutions, finds_norms, scratch_bytes
 from reslab.training.kernels.norms import has_kernels
 from reslab.training.kernels.winograd import has_winograd
 from reslab.training.recipe import AdamW, HardwareRecipe, Lamb, Recipe
@@ -137,16 +137,18 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
         raise RecipeError("hardware.compile=on needs a C++ compiler; install g++, or use auto.")
     precision, reason = _choose_precision(hardware, device)
     reasons += [reason] if reason else []
+    suits = device == "cpu" and channels_last and precision != "fp16"  # kernels of ours
+    if compiled and hardware.kernels == "winograd":
+        raise RecipeError("hardware.compile=on compiles torch's own convolutions; leave out hardware.kernels=winograd.")
+    kernels, convolutions = _choose_kernels(hardware, suits and not compiled and finds_convolutions(spec), precision)
     segments = tensor_bytes = predicted = None
     if hardware.memory:
-        segments, tensor_bytes, predicted, reason = _plan_memory(recipe, spec, image_size, device, precision)
+        scratch = scratch_bytes(spec, threads) if kernels == "winograd" else 0
+        segments, tensor_bytes, predicted, reason = _plan_memory(recipe, spec, image_size, device, precision, scratch)
         reasons.append(reason)
         if segments and hardware.compile == "on":
             raise RecipeError("hardware.compile=on cannot be had together with blocks that are computed again.")
-    suits = device == "cpu" and channels_last and precision != "fp16"  # kernels of ours
     fused_norms = not compiled and _choose_fused_norms(hardware, suits and finds_norms(spec))
-    if compiled and hardware.kernels == "winograd":
-        raise RecipeError("hardware.compile=on compiles torch's own convolutions; leave out hardware.kernels=winograd.")
     if compiled and hardware.fused_norms == "on":
         raise RecipeError("hardware.compile=on and hardware.fused_norms=on are two ways to do the same; choose one.")
     if hardware.compile == "auto":
@@ -163,8 +165,8 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
         reasons.append(reason)
     if fused_norms:
         reasons.append("batch norm, addition and ReLU in one kernel")
-    kernels, reason = _choose_kernels(hardware, suits and not compiled and finds_convolutions(spec), precision)
-    reasons += [reason] if reason else []
+    kernels, convolutions = ("torch", "") if compiled else (kernels, convolutions)
+    reasons += [convolutions] if convolutions else []
     return Execution(
         *(device, threads, channels_last, compiled, precision, fused_norms, kernels),
         *(segments, tensor_bytes, predicted, tuple(reasons)),
@@ -214,9 +216,9 @@ def _choose_kernels(hardware: HardwareRecipe, suits: bool, precision: Precision)
 
 
 def _plan_memory(
-    recipe: Recipe, spec: NetSpec, image_size: tuple[int, int], device: str, precision: Precision
+    recipe: Recipe, spec: NetSpec, image_size: tuple[int, int], device: str, precision: Precision, scratch: int
 ) -> tuple[Segments | None, int | None, int, str]:
-    """Gradient checkpointing, limit of the tensors, predicted peak, and why."""
+    """Gradient checkpointing, limit of the tensors, predicted peak, and why; kernels take `scratch` for a while."""
     limit = parse_size(recipe.hardware.memory)
     on_cpu = device == "cpu"
     before = resident_bytes() if on_cpu else -FIRST_STEP_BYTES  # nothing of which lies in a GPU's memory
@@ -226,14 +228,14 @@ def _plan_memory(
     part = recipe.data.batch_size // recipe.optimizer.accumulate
     before += 4 * (recipe.data.batch_size - part) * image_size[0] * image_size[1] * spec.in_channels  # the other parts
     try:
-        plan = plan_checkpointing(spec, image_size, part, int(_MOST_PLANNED * (limit - before)), precision)
+        plan = plan_checkpointing(spec, image_size, part, int(_MOST_PLANNED * (limit - before - scratch)), precision)
     except ModelError as error:
         raise RecipeError(f"hardware.memory={recipe.hardware.memory} is too little: {error}") from None
-    predicted = before + plan.peak_bytes
+    predicted = before + scratch + plan.peak_bytes
     reason = f"memory: {predicted / 2**30:.2f} GiB predicted"
     if plan.segments:
         reason += f", with {plan.recomputed:.0%} of the forward pass computed again for the gradients"
-    return plan.segments or None, plan.tensor_bytes if on_cpu else None, predicted, reason
+    return plan.segments or None, plan.tensor_bytes + scratch if on_cpu else None, predicted, reason
 
 
 def _compiling_pays(

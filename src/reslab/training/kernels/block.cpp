@@ -217,16 +217,18 @@ void set_statistics(const Norm& norm, const Layout& layout, Sums& sums, int part
 }
 
 template <typename T, typename Source>
-void convolve_and_sum(Source source, const float* u, T* z, const Layout& layout, int64_t in, int64_t channels,
-                      Range range, const Workspace& own, Sums& sums, int part) {
+void convolve_and_sum(Source source, T* z, const Layout& layout, int64_t in, int64_t channels, int part, int parts,
+                      Sums& sums) {
+  const Range range = part_of(layout.shape.rows(), part, parts);
   if (range.begin == range.end) return;
+  const Workspace own = layout.workspace.of_part(part);
   clear_sides(layout.shape, in, own.strip(0));
   const Row row(layout.shape, range.begin);
   const int64_t at = (row.image * layout.shape.height + row.top) * layout.shape.width * channels;
   float* origin = sums.origin_of(part);
-  convolve_rows(source, u, First<T>{origin, at}, layout.shape, in, channels, {range.begin, range.begin + 1}, own);
+  convolve_rows(source, layout.u, First<T>{origin, at}, layout.shape, in, channels, {range.begin, range.begin + 1}, own);
   for_rows(range, own.together, [&](Range rows) {
-    convolve_rows(source, u, StoreAndSum<T>{z, origin, sums.recent_of(part), channels}, layout.shape, in, channels,
+    convolve_rows(source, layout.u, StoreAndSum<T>{z, origin, sums.recent_of(part), channels}, layout.shape, in, channels,
                   rows, own);
     sums.settle(part);
   });
@@ -235,7 +237,7 @@ void convolve_and_sum(Source source, const float* u, T* z, const Layout& layout,
 template <typename T>
 void forward(const Block& block) {
   const Layout layout(block);
-  const int64_t in = block.in, channels = block.channels, tile_rows = layout.shape.rows();
+  const int64_t in = block.in, channels = block.channels;
   const int64_t rows = block.images * block.height * block.width;
   const int parts = block.parts;
   const T *x = static_cast<const T*>(block.x), *residual = static_cast<const T*>(block.residual);
@@ -252,9 +254,8 @@ void forward(const Block& block) {
     if (x != nullptr) use_weights(block.w1, in);
 #pragma omp barrier
     for (int p = first; p < parts; p += step) {
-      const Workspace own = layout.workspace.of_part(p);
       if (x != nullptr) {
-        convolve_and_sum(Plain<T>{x}, layout.u, z1, layout, in, channels, part_of(tile_rows, p, parts), own, sums1, p);
+        convolve_and_sum(Plain<T>{x}, z1, layout, in, channels, p, parts, sums1);
       } else {
         for (int64_t c = 0; c < channels; c += kLanes) store(sums1.origin_of(p) + c, load(z1 + c));
         with_columns(channels, [&]<int K>() {
@@ -274,8 +275,7 @@ void forward(const Block& block) {
     use_weights(block.w2, channels);
 #pragma omp barrier
     for (int p = first; p < parts; p += step)
-      convolve_and_sum(Activated<T>{z1, to1.a.data(), to1.b.data()}, layout.u, z2, layout, channels, channels,
-                       part_of(tile_rows, p, parts), layout.workspace.of_part(p), sums2, p);
+      convolve_and_sum(Activated<T>{z1, to1.a.data(), to1.b.data()}, z2, layout, channels, channels, p, parts, sums2);
 #pragma omp barrier
 #pragma omp single
     set_statistics(block.norm2, layout, sums2, parts, to2);
@@ -288,13 +288,16 @@ void forward(const Block& block) {
 
 // Gradients by a convolution's input, which go to the sink, and by its weights, which are added up.
 template <typename Source, typename Gradient, typename Sink, typename After>
-void both_gradients(Source source, Gradient gradient, Sink sink, const float* u, float* sums, const Layout& layout,
-                    int64_t in, int64_t out, Range range, const Workspace& own, After after) {
+void both_gradients(Source source, Gradient gradient, Sink sink, const Layout& layout, int64_t in, int64_t out,
+                    int part, int parts, After after) {
+  const Range range = part_of(layout.shape.rows(), part, parts);
+  const Workspace own = layout.workspace.of_part(part);
+  float* sums = layout.sums + part * kPoints * in * out;
   std::memset(sums, 0, kPoints * in * out * sizeof(float));
   clear_sides(layout.shape, out, own.strip(0));
   clear_sides(layout.shape, in, own.strip(1));
   for_rows(range, own.together, [&](Range rows) {
-    convolve_rows(gradient, u, sink, layout.shape, out, in, rows, own);
+    convolve_rows(gradient, layout.u, sink, layout.shape, out, in, rows, own);
     add_up_rows(source, gradient, sums, layout.shape, in, out, rows, own);
     after();
   });
@@ -303,7 +306,7 @@ void both_gradients(Source source, Gradient gradient, Sink sink, const float* u,
 template <typename T>
 void backward(const Block& block) {
   const Layout layout(block);
-  const int64_t in = block.in, channels = block.channels, tile_rows = layout.shape.rows();
+  const int64_t in = block.in, channels = block.channels;
   const int64_t rows = block.images * block.height * block.width;
   const int parts = block.parts;
   const T *x = static_cast<const T*>(block.x), *z1 = static_cast<const T*>(block.z1);
@@ -339,8 +342,7 @@ void backward(const Block& block) {
                      MaskedNormGradient<T>{gradient, y, z2, of2.a.data(), of2.b.data(), of2.c.data()},
                      StorePassed<T>{by_z1, z1, middle.a.data(), middle.b.data(), block.norm1.mean, sums1.recent_of(p),
                                     channels},
-                     layout.u, layout.sums + p * layout.size, layout, channels, channels,
-                     part_of(tile_rows, p, parts), layout.workspace.of_part(p), [&] { sums1.settle(p); });
+                     layout, channels, channels, p, parts, [&] { sums1.settle(p); });
 #pragma omp barrier
 #pragma omp single
     for (int64_t c = 0; c < channels; ++c) {
@@ -363,8 +365,7 @@ void backward(const Block& block) {
         continue;
       }
       const auto run = [&](auto sink) {
-        both_gradients(Plain<T>{x}, by_middle, sink, layout.u, layout.sums + p * layout.size, layout, in, channels,
-                       part_of(tile_rows, p, parts), layout.workspace.of_part(p), [] {});
+        both_gradients(Plain<T>{x}, by_middle, sink, layout, in, channels, p, parts, [] {});
       };
       if (is_identity)
         run(StoreJoined<T>{by_x, gradient, y});

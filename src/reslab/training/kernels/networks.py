@@ -12,7 +12,7 @@ from reslab.training.kernels import winograd
 from reslab.training.kernels.block import block_output
 from reslab.training.kernels.norms import norm_relu
 
-__all__ = ["finds_convolutions", "finds_norms", "fuse_norms", "use_winograd"]
+__all__ = ["finds_convolutions", "finds_norms", "fuse_norms", "scratch_bytes", "use_winograd"]
 
 
 def finds_norms(spec: NetSpec) -> bool:
@@ -35,8 +35,17 @@ def finds_convolutions(spec: NetSpec) -> bool:
     """Whether `use_winograd` finds convolutions in such a network that it can change."""
     if spec.family != "resnet" or spec.conv_bias or spec.groups > 1:
         return False
-    widths = spec.widths if spec.block == "basic" else map(spec.inner_width, spec.widths)
-    return any(width % winograd.LANES == 0 for width in widths)
+    return any(width % winograd.LANES == 0 for width in _widths(spec))
+
+
+def scratch_bytes(spec: NetSpec, threads: int) -> int:
+    """What the convolutions of `use_winograd` take for a while besides tensors that torch's take too."""
+    return winograd.scratch_bytes(max(_widths(spec)), threads)
+
+
+def _widths(spec: NetSpec) -> tuple[int, ...]:
+    """Channels of the stages' convolutions of 3x3."""
+    return spec.widths if spec.block == "basic" else tuple(map(spec.inner_width, spec.widths))
 
 
 def use_winograd(model: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """Convolutions of 3x3 by Winograd's F(4x4, 3x3), for training on a CPU (winograd.cpp)."""
 
 import ctypes
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeGuard
 
 import torch
@@ -9,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from reslab.training.kernels.compiled import load_kernels
 
-__all__ = ["LANES", "convolve", "has_winograd", "suits", "takes"]
+__all__ = ["LANES", "convolve", "has_winograd", "scratch_bytes", "suits", "takes"]
 
 LANES = 16
 """Channels that the kernels take at once, where vectors are widest."""
@@ -33,8 +34,17 @@ def _kernels() -> ctypes.CDLL | None:
 
 
 def has_winograd() -> bool:
-    """Whether this machine has them, which takes a C++ compiler with OpenMP once."""
-    return _kernels() is not None
+    """Whether this machine has them, and those of blocks, which takes a C++ compiler with OpenMP once."""
+    with ThreadPoolExecutor(2) as pool:
+        return all(library is not None for library in pool.map(load_kernels, ("winograd", "block")))
+
+
+def scratch_bytes(channels: int, threads: int) -> int:
+    """What the gradients of a convolution take besides tensors, of so many channels and images of a usual size."""
+    kernels = _kernels()
+    assert kernels is not None
+    size: int = kernels.reslab_winograd_scratch(128, 32, 32, channels, channels, threads, True)
+    return size
 
 
 def _sizes(x: Tensor, weight: Tensor) -> tuple[int, int, int, int, int]:
