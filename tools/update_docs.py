@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from reslab.analysis.complexity import summarize
-from reslab.bench.tables import make_table, spread
+from reslab.bench.tables import SHARES, make_table, peaks_of, spread
 from reslab.models import list_models
 from reslab.models.released import cards_of
 from reslab.models.zoo import named_model
@@ -64,7 +64,7 @@ def training_table(record: dict[str, Any]) -> str:
         "peer",
         "peer, images/s",
         "ratio (lowest to highest turn)",
-        "of the fp32 rate",
+        *SHARES,
     ]
     rows = []
     for row in record["rows"]:
@@ -76,16 +76,16 @@ def training_table(record: dict[str, Any]) -> str:
                 name,
                 f"{speeds[name]:.4g}",
                 spread(ratio),
-                f"{row['share_of_fp32_rate']:.0%}",
+                f"{row['share_of_peak']:.0%}",
+                f"{row['share_of_fewest']:.0%}",
             ]
             for name, ratio in row["ratios"].items()
         ]
     settings = record["settings"]
     size = f" at {settings['input_size']}x{settings['input_size']}" if settings["input_size"] else ""
-    rates = [f"{row['fp32']['gflops']:.0f}" for row in record["rows"]]
     setting = (
         f"Medians of {settings['turns']} turns each, batch {settings['batch_size']}, {settings['data']}{size}; "
-        f"{machine(record['environment'])}; {' and '.join(dict.fromkeys(rates))} GFLOP/s in fp32 matrix products."
+        f"{machine(record['environment'])}; {peaks_of(record)}."
     )
     return "\n".join([*markdown_table(headings, rows), "", setting]) + "\n"
 

@@ -5,6 +5,7 @@ torch.
 import os
 import platform
 import re
+import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from reslab.errors import ReslabError
 
-__all__ = ["available_cores", "describe_environment", "parse_size", "resident_bytes"]
+__all__ = ["available_cores", "cxx_compiler", "describe_environment", "parse_size", "resident_bytes"]
 
 _UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?B)?\s*", re.IGNORECASE)
@@ -37,6 +38,11 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cxx_compiler() -> str | None:
+    """The C++ compiler of this machine, by the names that torch.compile looks for; None if there is none."""
+    return next((name for name in (os.environ.get("CXX") or "g++", "g++", "clang++") if shutil.which(name)), None)
 
 
 def parse_size(text: str) -> int:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reslab.analysis.complexity import count_macs, summarize
+from reslab.analysis.complexity import count_macs, count_winograd_macs, summarize
 from reslab.errors import ModelError
 from reslab.models import create_model, parse_model
 
@@ -40,6 +40,23 @@ def test_cifar_multiply_adds_are_the_papers(depth, millions):
     assert round(count_macs(parse_model(f"resnet{depth}"), (32, 32)) / 1e6, digits) == millions
     if depth != 1202:
         assert count_macs(parse_model(f"plain{depth}"), (32, 32)) == count_macs(parse_model(f"resnet{depth}"), (32, 32))
+
+
+def test_winograd_leaves_a_quarter_of_convolutions_of_stride_1():
+    """By hand: ResNet-20's stem and classifier, two strided layers, and 16 of 2,359,296 multiply-adds each."""
+    spec = parse_model("resnet20")
+    stem, strided, classifier = 3 * 16 * 9 * 32 * 32, (16 * 32 * 16 * 16 + 32 * 64 * 8 * 8) * 9, 640
+    layers = 16 * 16 * 16 * 9 * 32 * 32
+    assert count_macs(spec, (32, 32)) == stem + strided + classifier + layers
+    assert count_winograd_macs(spec, (32, 32)) == stem // 4 + strided + classifier + layers // 4
+
+
+def test_tiles_beyond_the_edge_are_counted():
+    """ResNet-50 at 224 pixels: its maps of 56 and 28 are whole tiles, and those of 14 and 7 are not."""
+    spec = parse_model("resnet50")
+    sides = {64: (56, 3), 128: (28, 3), 256: (14, 5), 512: (7, 2)}
+    saved = sum(number * 9 * width**2 * (side**2 - 4 * (-(-side // 4)) ** 2) for width, (side, number) in sides.items())
+    assert count_macs(spec, (224, 224)) - count_winograd_macs(spec, (224, 224)) == saved
 
 
 @pytest.mark.parametrize(("spelling", "billions"), IMAGENET_GMACS.items())

@@ -55,15 +55,19 @@ def test_a_record_says_what_it_depends_on_and_is_read_back(tmp_path):
 
 
 def training_record():
-    fp32 = describe(Outcome("fp32", (2e11, 2e11, 2e11)), "gflops", 1e-9)
+    details = {"threads": 2, "measured": "multiply-adds in registers, AVX2, fp32"}
+    fp32 = describe(Outcome("fma", (2e11, 2e11, 2e11), details=details), "gflops", 1e-9)
     row = {
         "model": "resnet20",
         "macs": 40_000_000,
         "contenders": [describe(outcome) for outcome in (OURS, PEER, ABSENT)],
         "ratios": {"eager-nchw": ratios(OURS, PEER)},
         "best_peer": "eager-nchw",
-        "fp32": fp32,
-        "share_of_fp32_rate": 0.36,
+        "precision": "fp32",
+        "winograd_macs": 10_000_000,
+        "peaks": {"fp32": fp32, "bf16": {"name": "fma-bf16", "absent": "no instructions"}},
+        "share_of_peak": 0.36,
+        "share_of_fewest": 0.09,
     }
     return make_record("training", {"data": "digits", "batch_size": 128, "turns": 3, "steps": 5}, [row])
 
@@ -71,28 +75,28 @@ def training_record():
 def test_a_table_has_every_contender_and_says_who_could_not_run():
     table = make_table(training_record())
     assert table.rows == (
-        ("resnet20", "reslab", "300", "", "36%", "12.3 s"),
-        ("resnet20", "eager-nchw", "200", "1.50 (1.10 to 2.00)", "", "1.0 s"),
-        ("resnet20", "timm", "-", "cannot run: timm has no resnet20", "", ""),
+        ("resnet20", "reslab", "300", "", "36%", "9%", "12.3 s"),
+        ("resnet20", "eager-nchw", "200", "1.50 (1.10 to 2.00)", "", "", "1.0 s"),
+        ("resnet20", "timm", "-", "cannot run: timm has no resnet20", "", "", ""),
     )
-    assert len(table.headings) == 6
-    assert "200 GFLOP/s" in table.note
+    assert len(table.headings) == 7
+    assert "AVX2, fp32) 200 GFLOP/s" in table.note
 
 
 def test_the_table_of_profiles_has_shares_and_the_least_that_convolutions_could_take():
     record = training_record()
     (row,) = record["rows"]
-    bf16 = describe(Outcome("bf16", (4e11, 4e11, 4e11)), "gflops", 1e-9)
-    record |= {"benchmark": "profile", "rows": [row | {"precision": "bf16", "bf16": bf16}]}
+    bf16 = describe(Outcome("fma-bf16", (4e11, 4e11, 4e11)), "gflops", 1e-9)
+    record |= {"benchmark": "profile", "rows": [row | {"precision": "bf16", "peaks": {**row["peaks"], "bf16": bf16}}]}
     parts = {"forward conv": {"milliseconds": 20.0, "gflops": 100.0}, "other": {"milliseconds": 30.0}}
     for found in row["contenders"][:2]:
         found["details"] = {"profile": {"steps": 5, "milliseconds": 50.0, "parts": parts}}
     table = make_table(record)
     assert table.headings[3:5] == ("forward conv", "other")
     assert table.rows == (
-        ("resnet20", "reslab", "50", "40% at 100", "60%", "400", "5"),
-        ("resnet20", "eager-nchw", "50", "40% at 100", "60%", "200", "10"),
-        ("resnet20", "timm", "-", "cannot run: timm has no resnet20", "", "", ""),
+        ("resnet20", "reslab", "50", "40% at 100", "60%", "400", "77", "19"),
+        ("resnet20", "eager-nchw", "50", "40% at 100", "60%", "200", "154", "38"),
+        ("resnet20", "timm", "-", "cannot run: timm has no resnet20", "", "", "", ""),
     )
 
 

@@ -41,7 +41,7 @@ def test_help_imports_no_torch():
 
 WRONG = [
     (["speed"], "no command `reslab bench speed`"),
-    (["rates", "fp16"], "no rate 'fp16'; there are fp32"),
+    (["rates", "fp16"], "no rate 'fp16'; there are fma"),
     (["rates", "--turns", "0"], "--turns must be a whole number of at least 1"),
     (["rates", "--threads", "0"], "--threads must be a whole number of at least 1"),
     (["training"], "which network"),
@@ -96,6 +96,21 @@ def test_rates_are_measured_and_recorded(capsys, tmp_path):
     assert (len(fp32["turns"]), fp32["details"]["threads"]) == (2, 1)
 
 
+def test_the_processors_arithmetic_is_measured_in_registers(compiler, capsys):
+    assert main(["bench", "rates", "fma", "--turns", "2", "--seconds", "0", "--threads", "1", "--json"]) == 0
+    (fma,) = json.loads(capsys.readouterr().out)["rows"][0]["contenders"]
+    assert fma["gflops"] > 1
+    assert fma["details"]["measured"].startswith("multiply-adds in registers, ")
+
+
+def test_where_instructions_are_missing_a_rate_says_so(compiler, capsys, monkeypatch):
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    chosen = ["fma-avx2", "fma-bf16"]
+    assert main(["bench", "rates", *chosen, "--turns", "1", "--seconds", "0", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["rows"][0]["contenders"]
+    assert [contender["name"] for contender in found if contender["absent"]] == chosen
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_training_is_compared_and_recorded(capsys):
@@ -124,7 +139,7 @@ def test_training_is_compared_and_recorded(capsys):
     assert timm == {"name": "timm", "absent": "timm has no resnet8"}
     assert row["best_peer"] == "eager-nchw"
     assert list(row["ratios"]) == ["eager-nchw"]
-    assert row["share_of_fp32_rate"] > 0
+    assert 0 < row["share_of_fewest"] < row["share_of_peak"]
     assert record["environment"]["packages"]["torch"]
 
 

@@ -17,7 +17,7 @@ from reslab.models.build import build
 from reslab.models.spec import NetSpec
 from reslab.texts import show_count
 
-__all__ = ["Layer", "Summary", "count_macs", "summarize"]
+__all__ = ["Layer", "Summary", "count_macs", "count_winograd_macs", "summarize"]
 
 _BYTES = 4  # float32
 
@@ -34,6 +34,7 @@ class Layer:
         parameters: of this module without its children's.
         macs: multiply-adds of this module for the whole batch.
         is_leaf: whether it has no children.
+        winograd_macs: those that are left by Winograd's F(4x4, 3x3) (arXiv 1509.09308), where it can be used.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Layer:
     parameters: int
     macs: int
     is_leaf: bool
+    winograd_macs: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,11 @@ class Summary:
         return sum(layer.macs for layer in self.layers)
 
     @property
+    def winograd_macs(self) -> int:
+        """Multiply-adds that are left where convolutions of 3x3 and stride 1 go by Winograd's F(4x4, 3x3)."""
+        return sum(layer.winograd_macs for layer in self.layers)
+
+    @property
     def input_bytes(self) -> int:
         """Of the float32 images."""
         return _BYTES * _volume(self.input_shape)
@@ -187,6 +194,7 @@ def summarize(spec: NetSpec, image_size: tuple[int, int], batch_size: int = 1) -
                 parameters=sum(parameter.numel() for parameter in module.parameters(recurse=False)),
                 macs=_module_macs(module, output),
                 is_leaf=not any(True for _ in module.children()),
+                winograd_macs=_winograd_macs(module, output),
             )
 
         return hook
@@ -214,6 +222,12 @@ def count_macs(spec: NetSpec, image_size: tuple[int, int]) -> int:
     return summarize(spec, image_size).macs
 
 
+@lru_cache(maxsize=32)
+def count_winograd_macs(spec: NetSpec, image_size: tuple[int, int]) -> int:
+    """Those that Winograd's algorithm leaves."""
+    return summarize(spec, image_size).winograd_macs
+
+
 def _module_macs(module: nn.Module, output: Tensor) -> int:
     if isinstance(module, nn.Conv2d):
         height, width = module.kernel_size
@@ -221,6 +235,16 @@ def _module_macs(module: nn.Module, output: Tensor) -> int:
     if isinstance(module, nn.Linear):
         return output.numel() * module.in_features
     return 0
+
+
+def _winograd_macs(module: nn.Module, output: Tensor) -> int:
+    """36 for the 16 outputs of a tile and a pair of channels instead of 144; tiles may reach beyond the image."""
+    macs = _module_macs(module, output)
+    if not isinstance(module, nn.Conv2d) or module.kernel_size != (3, 3) or module.stride != (1, 1):
+        return macs
+    height, width = output.shape[2:]
+    tiles = -(-height // 4) * -(-width // 4)
+    return min(macs, macs * 4 * tiles // (height * width))
 
 
 def _volume(shape: tuple[int, ...]) -> int:

@@ -35,10 +35,11 @@ _FILES = (".onnx", ".xml")
 def bench_rates(
     rates: Sequence[str] = (), *, threads: int | None = None, turns: int = 5, seconds: float = 1.0, tell: Tell = print
 ) -> dict[str, Any]:
-    """What the machine reaches: the record of matrix products and copies.
+    """What the machine reaches: the record of its arithmetic, matrix products and copies.
 
     Args:
-        rates: fp32, bf16, int8 (products of 2048-wide matrices) or copy (of memory); all by default.
+        rates: fma, fma-avx2, fma-bf16 (arithmetic in registers), fp32, bf16, int8 (products of 2048-wide matrices) or
+            copy (of memory); all by default.
         threads: threads; by default one a core.
         turns: turns of each contender.
         seconds: seconds of a turn.

@@ -29,7 +29,7 @@ import torch
 from torch import nn
 
 from reslab.analysis.complexity import count_macs
-from reslab.bench.rates import RATES, Rate, rate_contender
+from reslab.bench.rates import PRODUCTS, Rate, rate_contender
 from reslab.bench.records import best, describe, ratios, share
 from reslab.bench.turns import BenchmarkError, CannotRun, Contender, Turns, Work, take_turns
 from reslab.deploy.deployed import Deployed
@@ -97,7 +97,7 @@ def compare_inference(
         ours = {name: partial(ENGINES[name], task) for name in engines if name in OUR_ENGINES}
     peers = {name: partial(ENGINES[name], task) for name in engines if name not in OUR_ENGINES}
     contenders = [Contender(name, prepare) for name, prepare in (ours | peers).items()]
-    references = [rate_contender(rate, task.threads) for rate in RATES if rate != "copy"]
+    references = [rate_contender(rate, task.threads) for rate in PRODUCTS]
     outcomes = take_turns([*contenders, *references], turns, tell=tell)
     rates = {outcome.name: outcome for outcome in outcomes[len(contenders) :]}
     outcomes = outcomes[: len(contenders)]

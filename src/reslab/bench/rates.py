@@ -1,7 +1,6 @@
-"""What this machine reaches at all: rates of large matrix products and of copies, to measure everything else by.
+"""What this machine reaches at all: rates of its arithmetic, of large matrix products and of copies.
 
-Networks are nothing but matrix products to a processor, so that their share of a product's rate in the same number
-format says how much is left to gain.
+The limit is the arithmetic's own rate: a matrix product may be far below it, as MKL's in fp32 is on AMD's processors.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,14 +10,17 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from reslab.bench.peaks import PEAKS, Peak, peak_work
 from reslab.bench.records import describe
 from reslab.bench.turns import BenchmarkError, CannotRun, Contender, Turns, Work, take_turns
 from reslab.environment import available_cores
 
-__all__ = ["RATES", "Rate", "measure_rates", "rate_contender"]
+__all__ = ["PRODUCTS", "RATES", "Rate", "measure_rates", "rate_contender"]
 
-Rate = Literal["fp32", "bf16", "int8", "copy"]
-RATES: tuple[Rate, ...] = get_args(Rate)
+Product = Literal["fp32", "bf16", "int8"]
+Rate = Peak | Product | Literal["copy"]
+PRODUCTS: tuple[Product, ...] = get_args(Product)
+RATES: tuple[Rate, ...] = (*PEAKS, *PRODUCTS, "copy")
 
 _WIDTH = 2048  # of the matrices: 16 MiB in fp32, wide enough for any processor's best rate
 _COPIED_BYTES = 256 << 20  # larger than caches
@@ -29,9 +31,9 @@ def rate_contender(rate: Rate, threads: int | None = None) -> Contender:
     """A contender whose unit is operations (an addition or a multiplication), or bytes where it copies.
 
     Args:
-        rate: `fp32` and `bf16` are torch.mm; `int8` is torch's product of signed 8-bit matrices into 32 bits
-            (oneDNN's; the same instructions as unsigned by signed); `copy` is Tensor.copy_, counting the bytes that
-            are read and those that are written.
+        rate: a peak is as in `peak_work`; `fp32` and `bf16` are torch.mm; `int8` is torch's product of signed 8-bit
+            matrices into 32 bits (oneDNN's; the same instructions as unsigned by signed); `copy` is Tensor.copy_,
+            counting the bytes that are read and those that are written.
         threads: one for each core if None or 0.
     """
     return Contender(rate, partial(_prepare, rate, threads or available_cores()))
@@ -65,6 +67,8 @@ def measure_rates(
 
 def _prepare(rate: Rate, threads: int, folder: Path) -> Work:
     torch.set_num_threads(threads)
+    if rate in PEAKS:
+        return peak_work(rate, threads)
     generator = torch.Generator().manual_seed(0)
     if rate == "copy":
         source = torch.ones(_COPIED_BYTES, dtype=torch.uint8)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import mean, median, stdev
 from typing import Any
 
-__all__ = ["ResultTable", "make_table"]
+__all__ = ["SHARES", "ResultTable", "make_table"]
 
 _PASSES_TOGETHER = 5
 _OURS_FASTER = "reslab is faster by"
@@ -83,7 +83,7 @@ def _training(record: dict[str, Any]) -> ResultTable:
         for found in row["contenders"]:
             name = found["name"]
             if "absent" in found:
-                rows.append((row["model"], name, "-", f"cannot run: {found['absent']}", "", ""))
+                rows.append((row["model"], name, "-", f"cannot run: {found['absent']}", "", "", ""))
                 continue
             compared = row["ratios"].get(name)
             first = found.get("first_step_seconds")
@@ -94,46 +94,64 @@ def _training(record: dict[str, Any]) -> ResultTable:
                     name if compared or precision == "fp32" else f"{name}, {precision}",
                     f"{found['images_per_second']:.4g}",
                     spread(compared) if compared else "",
-                    "" if compared else f"{row['share_of_fp32_rate']:.0%}",
+                    "" if compared else f"{row['share_of_peak']:.0%}",
+                    "" if compared else f"{row['share_of_fewest']:.0%}",
                     f"{first:.1f} s" if first is not None else "",
                 )
             )
     settings = record["settings"]
-    rates = sorted(row["fp32"]["gflops"] for row in record["rows"])
-    between = f"{rates[0]:.0f}" if len(rates) == 1 else f"{rates[0]:.0f} to {rates[-1]:.0f}"
     note = (
         f"Batches of {settings['batch_size']}, {settings['data']}; {_medians(settings['turns']).lower()} of "
-        f"{settings['steps']} steps; fp32 matrix products in the same turns: {between} GFLOP/s."
+        f"{settings['steps']} steps; {peaks_of(record)}."
     )
-    headings = ("network", "contender", "images/s", _OURS_FASTER, "of the fp32 rate", "first step")
+    headings = ("network", "contender", "images/s", _OURS_FASTER, *SHARES, "first step")
     return ResultTable(headings, tuple(rows), note)
 
 
+SHARES = ("of the peak", "of it, by Winograd's count")
+"""Headings: of the processor's arithmetic, what is used if all multiply-adds are counted, and if only those are that
+Winograd's algorithm leaves."""
+
+
+def peaks_of(record: dict[str, Any]) -> str:
+    """What the processor's arithmetic reached in the turns of trainings, in each precision that ours trained in."""
+    found: dict[str, list[str]] = {}
+    for row in record["rows"]:
+        precision = row["precision"] if "gflops" in row["peaks"].get(row["precision"], {}) else "fp32"
+        peak = row["peaks"][precision]
+        found.setdefault(f"{precision} ({peak['details']['measured']})", []).append(f"{peak['gflops']:.0f}")
+    reached = [f"{name} {' and '.join(dict.fromkeys(rates))} GFLOP/s" for name, rates in found.items()]
+    return f"peak in the same turns: {'; '.join(reached)}"
+
+
 def _profile(record: dict[str, Any]) -> ResultTable:
-    first = record["rows"][0]["contenders"][0]
+    first, settings = record["rows"][0]["contenders"][0], record["settings"]
     names = list(first["details"]["profile"]["parts"])
     rows = []
     for row in record["rows"]:
         for found in row["contenders"]:
             subject = (row["model"], found["name"])
             if "absent" in found:
-                rows.append((*subject, "-", f"cannot run: {found['absent']}", *[""] * len(names), ""))
+                rows.append((*subject, "-", f"cannot run: {found['absent']}", *[""] * len(names), "", ""))
                 continue
             precision = row["precision"] if found["name"] == row["contenders"][0]["name"] else "fp32"
-            profiled, rate = found["details"]["profile"], row["bf16" if precision == "bf16" else "fp32"]["gflops"]
-            cells, least = [], 0.0
+            profiled = found["details"]["profile"]
+            rate = row["peaks"]["bf16" if precision == "bf16" else "fp32"]["gflops"]
+            cells = []
             for part in profiled["parts"].values():
                 share, own = f"{part['milliseconds'] / profiled['milliseconds']:.0%}", part.get("gflops")
                 cells.append(f"{share} at {own:.0f}" if own else share)
-                least += part["milliseconds"] * own / rate if own else 0.0
-            rows.append((*subject, f"{profiled['milliseconds']:.0f}", *cells, f"{rate:.0f}", f"{least:.0f}"))
-    settings = record["settings"]
+            least = [6e3 * row[key] * settings["batch_size"] / (1e9 * rate) for key in ("macs", "winograd_macs")]
+            rows.append(
+                (*subject, f"{profiled['milliseconds']:.0f}", *cells, f"{rate:.0f}", *map("{:.0f}".format, least))
+            )
     note = (
-        f"Shares of a step, and the rate of its convolutions in GFLOP/s beside that of matrix products, at which they "
-        f"would take what is called the least. Batches of {settings['batch_size']}, {settings['data']}; means of "
+        f"Shares of a step, and the rate of torch's convolutions in GFLOP/s beside the processor's peak, at which all "
+        f"multiply-adds, and those that Winograd's algorithm leaves, would take the least. Batches of "
+        f"{settings['batch_size']}, {settings['data']}; means of "
         f"{settings['steps']} steps under torch's profiler."
     )
-    headings = ("network", "contender", "ms a step", *names, "matrix product", "least, ms")
+    headings = ("network", "contender", "ms a step", *names, "peak", "least, ms", "by Winograd's count")
     return ResultTable(headings, tuple(rows), note)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reslab.analysis.complexity import count_macs
+from reslab.analysis.complexity import count_macs, count_winograd_macs
 from reslab.bench.profile import profile_steps
 from reslab.bench.rates import rate_contender
 from reslab.bench.records import best, describe, find, ratios, share
@@ -49,8 +49,9 @@ def compare_training(
 
     Returns:
         A record's row: the contenders with their images a second; the ratio of ours to each peer and to the best one;
-        and the shares of the rates that were measured in the same turns, in fp32 and in the precision that ours trains
-        in, at six operations for every multiply-add of an image's forward pass.
+        and the shares of the processor's arithmetic (`peaks`, measured in the same turns) in the precision that ours
+        trains in: `share_of_peak` at six operations for every multiply-add of an image's forward pass, and
+        `share_of_fewest` at as many for those that Winograd's algorithm leaves.
 
     Raises:
         ReslabError: a bad task, or a contender that failed.
@@ -68,13 +69,13 @@ def compare_training(
     ]
     threads = task.recipe.hardware.threads
     *outcomes, fp32, bf16 = take_turns(
-        [*contenders, rate_contender("fp32", threads), rate_contender("bf16", threads)], turns, tell=tell
+        [*contenders, rate_contender("fma", threads), rate_contender("fma-bf16", threads)], turns, tell=tell
     )
     ours = find(outcomes, OURS)
     rivals = outcomes[1:]
     fastest = best(rivals)
     macs, precision = ours.details["macs"], ours.details["precision"]
-    own = {"fp32": fp32, "bf16": bf16}.get(precision)
+    own = bf16 if precision == "bf16" and bf16.rates else fp32
     return {
         "model": task.model,
         "macs": macs,
@@ -82,10 +83,10 @@ def compare_training(
         "contenders": [describe(outcome) for outcome in outcomes],
         "ratios": {peer.name: ratios(ours, peer) for peer in rivals if peer.rates},
         "best_peer": fastest.name if fastest else None,
-        "fp32": describe(fp32, "gflops", 1e-9),
-        "bf16": describe(bf16, "gflops", 1e-9),
-        "share_of_fp32_rate": share(ours, _OPERATIONS_A_MAC * macs, fp32),
-        "share_of_own_rate": share(ours, _OPERATIONS_A_MAC * macs, own) if own else None,
+        "winograd_macs": ours.details["winograd_macs"],
+        "peaks": {"fp32": describe(fp32, "gflops", 1e-9), "bf16": describe(bf16, "gflops", 1e-9)},
+        "share_of_peak": share(ours, _OPERATIONS_A_MAC * macs, own),
+        "share_of_fewest": share(ours, _OPERATIONS_A_MAC * ours.details["winograd_macs"], own),
     }
 
 
@@ -133,6 +134,7 @@ def our_work(task: TrainingTask, folder: Path) -> tuple[Trainer, Work]:
     details = {
         "net": spell(trainer.state.model.spec),
         "macs": count_macs(trainer.state.model.spec, (height, width)),
+        "winograd_macs": count_winograd_macs(trainer.state.model.spec, (height, width)),
         "precision": trainer.execution.precision,
         "input": what,
         "execution": trainer.execution.to_dict(),

@@ -78,8 +78,8 @@ def _telling() -> Iterator[Callable[[str], None]]:
 COMMANDS = {
     "rates": Command(
         form_of(contests.bench_rates, RecordArguments, rates="RATE"),
-        "what this machine reaches: matrix products in several number formats, and copies",
-        "  reslab bench rates fp32 copy",
+        "what this machine reaches: its arithmetic, matrix products in several number formats, and copies",
+        "  reslab bench rates fma fp32 copy",
         partial(run, contests.bench_rates),
     ),
     "training": Command(

@@ -10,11 +10,10 @@ import torch
 from reslab.analysis.checkpoint_plan import plan_checkpointing
 from reslab.analysis.complexity import count_macs, summarize
 from reslab.analysis.training_memory import DTYPES, FIRST_STEP_BYTES, Precision, Segments
-from reslab.environment import available_cores, parse_size, resident_bytes
+from reslab.environment import available_cores, cxx_compiler, parse_size, resident_bytes
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models.spec import NetSpec
 from reslab.training.allocator import tensor_memory
-from reslab.training.kernels.native import cxx_compiler
 from reslab.training.kernels.networks import finds_convolutions, finds_norms, scratch_bytes
 from reslab.training.kernels.norms import has_kernels
 from reslab.training.kernels.winograd import has_winograd

@@ -7,7 +7,7 @@ import torch
 
 from reslab.training.kernels.native import load_native
 
-__all__ = ["load_kernels"]
+__all__ = ["kernel_arguments", "load_kernels"]
 
 _FOLDER = Path(__file__).parent
 _INSTRUCTIONS = {"AVX512": ["-march=x86-64-v4", "-mprefer-vector-width=512"], "AVX2": ["-march=x86-64-v3"]}
@@ -24,17 +24,24 @@ def load_kernels(name: str) -> ctypes.CDLL | None:
         None where there is no C++ compiler with OpenMP.
     """
     if name not in _loaded:
-        capability = torch.backends.cpu.get_cpu_capability()
-        instructions = list(_INSTRUCTIONS.get(capability, []))
-        if capability == "AVX512" and torch.cpu._is_avx512_bf16_supported():
-            instructions.append("-mavx512bf16")
-        # The OpenMP that torch brings, whatever its file is called: with the system's there could be two pools of
-        # threads.
-        openmp = sorted(map(str, (Path(torch.__file__).parent / "lib").glob("libgomp*")))
-        linked = ["-Wl,--as-needed", *openmp] if openmp else []
-        arguments = ["-O3", "-fopenmp", "-ffp-contract=fast", *linked, *instructions]
-        library = load_native(_FOLDER / f"{name}.cpp", arguments)
+        library = load_native(_FOLDER / f"{name}.cpp", kernel_arguments())
         if library is None:
             return None
         _loaded[name] = library
     return _loaded[name]
+
+
+def kernel_arguments(capability: str | None = None) -> list[str]:
+    """What the compiler is told.
+
+    Args:
+        capability: torch's word for the instructions, as in AVX2; those that it uses here by default.
+    """
+    capability = capability or torch.backends.cpu.get_cpu_capability()
+    instructions = list(_INSTRUCTIONS.get(capability, []))
+    if capability == "AVX512" and torch.cpu._is_avx512_bf16_supported():
+        instructions.append("-mavx512bf16")
+    # The OpenMP that torch brings, whatever its file is called: with the system's there could be two pools of threads.
+    openmp = sorted(map(str, (Path(torch.__file__).parent / "lib").glob("libgomp*")))
+    linked = ["-Wl,--as-needed", *openmp] if openmp else []
+    return ["-O3", "-fopenmp", "-ffp-contract=fast", *linked, *instructions]

@@ -4,24 +4,19 @@ import ctypes
 import hashlib
 import os
 import platform
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from reslab.environment import cxx_compiler
 from reslab.files.atomic import atomic_path
 from reslab.files.cache import cache_folder
 
-__all__ = ["cxx_compiler", "load_native"]
+__all__ = ["load_native"]
 
 _COMPILING_SECONDS = 120
-
-
-def cxx_compiler() -> str | None:
-    """The C++ compiler of this machine, by the names that torch.compile looks for; None if there is none."""
-    return next((name for name in (os.environ.get("CXX") or "g++", "g++", "clang++") if shutil.which(name)), None)
 
 
 def load_native(source: Path, arguments: Sequence[str]) -> ctypes.CDLL | None:
