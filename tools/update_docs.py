@@ -179,6 +179,7 @@ def render(name: str) -> str:
         "photo-memory": bench_table,
         "int8-accuracy": bench_table,
         "time-to-accuracy": bench_table,
+        "kernel-choice": bench_table,
         "longer_training": longer_training,
     }
     return makers[record.get("experiment") or record["benchmark"]](record)

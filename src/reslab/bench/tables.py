@@ -40,6 +40,7 @@ def make_table(record: dict[str, Any]) -> ResultTable:
         "photo-memory": _passes,
         "int8-accuracy": _int8_accuracy,
         "time-to-accuracy": _time_to_accuracy,
+        "kernel-choice": _kernel_choice,
     }
     return makers[record["benchmark"]](record)
 
@@ -274,18 +275,49 @@ def _int8_accuracy(record: dict[str, Any]) -> ResultTable:
     return ResultTable(headings, tuple(rows), note)
 
 
-def _time_to_accuracy(record: dict[str, Any]) -> ResultTable:
-    def mean_and_spread(numbers: list[float]) -> str:
-        return f"{mean(numbers):.2f}" + (f" ± {stdev(numbers):.2f}" if len(numbers) > 1 else "")
+def _mean_and_spread(numbers: list[float]) -> str:
+    return f"{mean(numbers):.2f}" + (f" ± {stdev(numbers):.2f}" if len(numbers) > 1 else "")
 
+
+def _kernel_choice(record: dict[str, Any]) -> ResultTable:
+    rows = [
+        (
+            row["data"],
+            row["recipe"],
+            f"{row['iterations']:,}",
+            *(_mean_and_spread(row["val_error"][kernels]) for kernels in ("torch", "winograd")),
+            f"{row['difference']:+.2f} (standard error {row['standard_error']:.2f})",
+            "go" if row["go"] else "no go",
+        )
+        for row in record["rows"]
+    ]
+    first, settings = record["rows"][0], record["settings"]
+    note = (
+        f"{settings['model']}, {len(first['seeds'])} seeds each, in fp32; mean ± standard deviation of the error in % on "
+        f"{first['num_images']:,} images held out of train. Go: the difference is within "
+        f"{settings['within_standard_errors']:g} standard errors."
+    )
+    headings = (
+        "data",
+        "recipe",
+        "iterations",
+        "val error, torch, %",
+        "val error, Winograd, %",
+        "difference",
+        "verdict",
+    )
+    return ResultTable(headings, tuple(rows), note)
+
+
+def _time_to_accuracy(record: dict[str, Any]) -> ResultTable:
     rows = [
         (
             f"{row['minutes']:.1f}",
             f"{row['iterations']:,}",
             f"{row['initial_iterations']:,} at {row['initial_scale']:g}" if row["initial_iterations"] else "",
-            *(mean_and_spread([100 - error for error in row[key]]) for key in ("test_error", "test_error_shifted")),
-            mean_and_spread(row["train_error"]),
-            mean_and_spread(row["train_error_clean"]),
+            *(_mean_and_spread([100 - error for error in row[key]]) for key in ("test_error", "test_error_shifted")),
+            _mean_and_spread(row["train_error"]),
+            _mean_and_spread(row["train_error_clean"]),
             str(len(row["seed"])),
         )
         for row in record["rows"]
