@@ -293,8 +293,8 @@ def _kernel_choice(record: dict[str, Any]) -> ResultTable:
     ]
     first, settings = record["rows"][0], record["settings"]
     note = (
-        f"{settings['model']}, {len(first['seeds'])} seeds each, in fp32; mean ± standard deviation of the error in % on "
-        f"{first['num_images']:,} images held out of train. Go: the difference is within "
+        f"{settings['model']}, {len(first['seeds'])} seeds each, in fp32; mean ± standard deviation of the error in % "
+        f"on {first['num_images']:,} images held out of train. Go: the difference is within "
         f"{settings['within_standard_errors']:g} standard errors."
     )
     headings = (
