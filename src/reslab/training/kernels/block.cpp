@@ -40,6 +40,13 @@ struct MaskedNormGradient {
   }
 };
 
+// Values of another source that were computed before, from the element `begin` on.
+struct Ready {
+  const float* values;
+  int64_t begin;
+  Floats operator()(int64_t at, int64_t) const { return load(values + at - begin); }
+};
+
 inline void add(float* to, Floats values) { store(to, load(to) + values); }
 
 // Keeps a channel's first value.
@@ -179,6 +186,8 @@ struct Layout {
   Workspace workspace;
   int64_t size;     // of transformed weights, of the larger convolution
   float *u, *sums;  // of weights: one after the other
+  int64_t gradients_size;
+  float* gradients;  // by what a convolution writes, of the rows that go together
 
   explicit Layout(const Block& block)
       : shape(block.images, block.height, block.width),
@@ -187,8 +196,17 @@ struct Layout {
         u(block.scratch),
         sums(u + size) {
     workspace.scratch = sums + block.parts * size;
+    gradients_size = in_lines((workspace.together * kOut + 2) * shape.width * block.channels);
+    gradients = workspace.scratch + block.parts * workspace.size();
   }
-  int64_t all(int parts) const { return size + parts * (size + workspace.size()); }
+  int64_t all(int parts) const { return size + parts * (size + workspace.size() + gradients_size); }
+  // What the tiles of some rows reach of a tensor, a line of pixels above and below them included.
+  Range elements(Range rows, int64_t channels) const {
+    const Row first(shape, rows.begin), last(shape, rows.end - 1);
+    const int64_t begin = first.image * shape.height + first.top - 1, line = shape.width * channels;
+    const int64_t end = last.image * shape.height + std::min(last.top + kOut, shape.height) + 1;
+    return {std::max<int64_t>(begin, 0) * line, std::min(end, shape.images * shape.height) * line};
+  }
   int64_t positions(Range rows) const {
     int64_t height = 0;
     for (int64_t r = rows.begin; r < rows.end; ++r) height += std::min<int64_t>(kOut, shape.height - Row(shape, r).top);
@@ -286,7 +304,8 @@ void forward(const Block& block) {
   }
 }
 
-// Gradients by a convolution's input, which go to the sink, and by its weights, which are added up.
+// Gradients by a convolution's input, which go to the sink, and by its weights, which are added up. Both begin with the
+// gradient by its output, which is computed once for the two.
 template <typename Source, typename Gradient, typename Sink, typename After>
 void both_gradients(Source source, Gradient gradient, Sink sink, const Layout& layout, int64_t in, int64_t out,
                     int part, int parts, After after) {
@@ -297,8 +316,13 @@ void both_gradients(Source source, Gradient gradient, Sink sink, const Layout& l
   clear_sides(layout.shape, out, own.strip(0));
   clear_sides(layout.shape, in, own.strip(1));
   for_rows(range, own.together, [&](Range rows) {
-    convolve_rows(gradient, layout.u, sink, layout.shape, out, in, rows, own);
-    add_up_rows(source, gradient, sums, layout.shape, in, out, rows, own);
+    const Range elements = layout.elements(rows, out);
+    float* values = layout.gradients + part * layout.gradients_size;
+    for (int64_t at = elements.begin; at < elements.end; at += out)
+      for (int64_t c = 0; c < out; c += kLanes) store(values + (at - elements.begin) + c, gradient(at + c, c));
+    const Ready ready{values, elements.begin};
+    convolve_rows(ready, layout.u, sink, layout.shape, out, in, rows, own);
+    add_up_rows(source, ready, sums, layout.shape, in, out, rows, own);
     after();
   });
 }
