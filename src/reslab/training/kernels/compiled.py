@@ -1,13 +1,15 @@
 """The kernels' libraries, compiled for this processor where they are first used."""
 
 import ctypes
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
+from reslab.console import counting
 from reslab.training.kernels.native import load_native
 
-__all__ = ["kernel_arguments", "load_kernels"]
+__all__ = ["have_kernels", "kernel_arguments", "load_kernels"]
 
 _FOLDER = Path(__file__).parent
 _INSTRUCTIONS = {"AVX512": ["-march=x86-64-v4", "-mprefer-vector-width=512"], "AVX2": ["-march=x86-64-v3"]}
@@ -29,6 +31,15 @@ def load_kernels(name: str) -> ctypes.CDLL | None:
             return None
         _loaded[name] = library
     return _loaded[name]
+
+
+def have_kernels(*names: str) -> bool:
+    """Whether this machine has libraries of kernels; those that it has not compiled yet are compiled side by side."""
+    with (
+        counting("Compiling kernels, once for this processor", None, enabled=not _loaded.keys() >= set(names)),
+        ThreadPoolExecutor(len(names)) as pool,
+    ):
+        return all(library is not None for library in pool.map(load_kernels, names))
 
 
 def kernel_arguments(capability: str | None = None) -> list[str]:

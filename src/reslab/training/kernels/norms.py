@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from reslab.training.kernels.compiled import load_kernels
+from reslab.training.kernels.compiled import have_kernels, load_kernels
 
 __all__ = ["NormArguments", "count_batch", "has_kernels", "norm_arguments", "norm_relu", "suits"]
 
@@ -63,7 +63,7 @@ def _kernels() -> ctypes.CDLL | None:
 
 def has_kernels() -> bool:
     """Whether this machine has them, which takes a C++ compiler with OpenMP once."""
-    return _kernels() is not None
+    return have_kernels("norms")
 
 
 class _NormReLU(torch.autograd.Function):

@@ -1,14 +1,13 @@
 """Convolutions of 3x3 by Winograd's F(4x4, 3x3), for training on a CPU (winograd.cpp)."""
 
 import ctypes
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from reslab.training.kernels.compiled import load_kernels
+from reslab.training.kernels.compiled import have_kernels, load_kernels
 
 __all__ = ["LANES", "convolve", "has_winograd", "scratch_bytes", "suits", "takes"]
 
@@ -35,8 +34,7 @@ def _kernels() -> ctypes.CDLL | None:
 
 def has_winograd() -> bool:
     """Whether this machine has them, and those of blocks, which takes a C++ compiler with OpenMP once."""
-    with ThreadPoolExecutor(2) as pool:
-        return all(library is not None for library in pool.map(load_kernels, ("winograd", "block")))
+    return have_kernels("winograd", "block")
 
 
 def scratch_bytes(channels: int, threads: int) -> int:
