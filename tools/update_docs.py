@@ -19,7 +19,9 @@ from types import ModuleType
 from typing import Any
 
 from reslab.analysis.complexity import summarize
-from reslab.bench.tables import SHARES, make_table, peaks_of, spread
+from reslab.bench.result_table import spread
+from reslab.bench.tables import make_table
+from reslab.bench.training_tables import SHARES, peaks_of
 from reslab.models import list_models
 from reslab.models.released import cards_of
 from reslab.models.zoo import named_model
@@ -180,6 +182,7 @@ def render(name: str) -> str:
         "int8-accuracy": bench_table,
         "time-to-accuracy": bench_table,
         "kernel-choice": bench_table,
+        "convolutions": bench_table,
         "longer_training": longer_training,
     }
     return makers[record.get("experiment") or record["benchmark"]](record)

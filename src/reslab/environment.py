@@ -22,13 +22,17 @@ _PACKAGES = ("reslab", "torch", "torchvision", "numpy", "pillow", "scikit-learn"
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, processor, cores and the commit of the code, as plain values."""
+    """Versions, processor, cores, whose kernels train on the processor, and the commit of the code, as plain values."""
+    compiler = cxx_compiler()
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": available_cores(),
+        "kernels": f"reslab's, compiled by {compiler} on first use"
+        if compiler
+        else "torch's, without a C++ compiler",
         "commit": _commit(),
     }
 

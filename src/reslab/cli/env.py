@@ -2,14 +2,12 @@
 
 from reslab.cli.command import Command
 from reslab.cli.output import JsonArguments, print_json
-from reslab.environment import cxx_compiler, describe_environment
+from reslab.environment import describe_environment
 
 
 def run(asked: JsonArguments) -> int:
     """Shows what numbers depend on."""
-    compiler = cxx_compiler()
-    kernels = f"reslab's, which {compiler} compiles on first use" if compiler else "torch's: no C++ compiler is here"
-    environment = {**describe_environment(), "kernels": kernels}
+    environment = describe_environment()
     if asked.json:
         print_json(environment)
         return 0

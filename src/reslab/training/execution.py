@@ -120,6 +120,7 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
         RecipeError: the recipe asks for a device that this machine lacks.
     """
     hardware = recipe.hardware
+    _check_compile(hardware)
     reasons = []
     device = hardware.device
     if device == "auto":
@@ -137,8 +138,6 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
     precision, reason = _choose_precision(hardware, device)
     reasons += [reason] if reason else []
     suits = device == "cpu" and channels_last and precision != "fp16"  # kernels of ours
-    if compiled and hardware.kernels == "winograd":
-        raise RecipeError("hardware.compile=on compiles torch's own convolutions; leave out hardware.kernels=winograd.")
     kernels, convolutions = _choose_kernels(hardware, suits and not compiled and finds_convolutions(spec), precision)
     segments = tensor_bytes = predicted = None
     if hardware.memory:
@@ -148,8 +147,6 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
         if segments and hardware.compile == "on":
             raise RecipeError("hardware.compile=on cannot be had together with blocks that are computed again.")
     fused_norms = not compiled and _choose_fused_norms(hardware, suits and finds_norms(spec))
-    if compiled and hardware.fused_norms == "on":
-        raise RecipeError("hardware.compile=on and hardware.fused_norms=on are two ways to do the same; choose one.")
     if hardware.compile == "auto":
         if segments:
             compiled, reason = False, "not compiled: blocks are computed again, which torch.compile does not do"
@@ -170,6 +167,14 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
         *(device, threads, channels_last, compiled, precision, fused_norms, kernels),
         *(segments, tensor_bytes, predicted, tuple(reasons)),
     )
+
+
+def _check_compile(hardware: HardwareRecipe) -> None:
+    """Compiled code has torch's own operations."""
+    if hardware.compile == "on" and hardware.fused_norms == "on":
+        raise RecipeError("hardware.compile=on and hardware.fused_norms=on are two ways to do the same; choose one.")
+    if hardware.compile == "on" and hardware.kernels == "winograd":
+        raise RecipeError("hardware.compile=on compiles torch's own convolutions; leave out hardware.kernels=winograd.")
 
 
 def _choose_precision(hardware: HardwareRecipe, device: str) -> tuple[Precision, str]:
