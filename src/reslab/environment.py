@@ -30,9 +30,7 @@ def describe_environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": available_cores(),
-        "kernels": f"reslab's, compiled by {compiler} on first use"
-        if compiler
-        else "torch's, without a C++ compiler",
+        "kernels": f"reslab's, compiled by {compiler} on first use" if compiler else "torch's, without a C++ compiler",
         "commit": _commit(),
     }
 

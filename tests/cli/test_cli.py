@@ -81,6 +81,7 @@ def test_env_names_versions_and_processor(capsys):
     environment = json.loads(capsys.readouterr().out)
     assert environment["packages"]["torch"]
     assert environment["processor"]
+    assert environment["kernels"].startswith(("reslab's, compiled by ", "torch's, without"))
 
 
 WRONG = [
