@@ -67,7 +67,7 @@ def tight(monkeypatch):
     monkeypatch.setattr("reslab.training.execution.resident_bytes", lambda: 0)
     spec = parse_model("resnet20", defaults={"in_channels": 1})
     tensors = estimate_training_memory(spec, (16, 16), 64) - FIRST_STEP_BYTES
-    return f"{(FIRST_STEP_BYTES + 0.6 * tensors) / 0.97 / 1024:.0f}KiB"  # 3 % are left to chance
+    return f"{(FIRST_STEP_BYTES + 0.8 * tensors) / 0.97 / 1024:.0f}KiB"  # 3 % are left to chance, and kernels take some
 
 
 def test_the_peak_is_what_was_predicted_and_within_the_limit(tmp_path, compiler):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-@pytest.fixture(params=[1, 2, 3])
+@pytest.fixture(params=[1, 2, 3], ids="threads{}".format)
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     """As many threads, also more than there are cores."""
     before = torch.get_num_threads()

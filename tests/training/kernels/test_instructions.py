@@ -34,4 +34,4 @@ def test_values_and_gradients_are_torchs_there(capability):
     )
     assert done.returncode == 0, done.stdout
     passed = done.stdout.rsplit(" passed", 1)[0].split()[-1]
-    assert int(passed) > 100
+    assert int(passed) > 40

@@ -138,7 +138,10 @@ def with_hardware(**fields):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize(("switch", "used", "unused"), [("fused_norms", "on", "off"), ("kernels", "winograd", "torch")])
+@pytest.mark.parametrize(
+    ("switch", "used", "unused"),
+    [("kernels", "winograd", "torch"), pytest.param("fused_norms", "on", "off", marks=pytest.mark.slow)],
+)
 def test_training_resumes_bitwise_and_ends_where_it_does_without(tmp_path, precision, switch, used, unused):
     for name, choice, stops in (
         ("whole", used, (None,)),
