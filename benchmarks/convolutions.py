@@ -17,13 +17,12 @@ from statistics import median
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional
 
 from reslab.bench.records import make_record
 from reslab.bench.tables import make_table
+from reslab.cli.output import print_table
 from reslab.environment import available_cores
 from reslab.files.atomic import write_json
 from reslab.models import create_model
@@ -144,10 +143,8 @@ def main() -> None:
     record = make_record("convolutions", {"turns": turns, "threads": torch.get_num_threads(), "steps": STEPS}, rows)
     write_json(RECORD, record)
     made = make_table(record)
-    table = Table(*made.headings, box=None)
-    for cells in made.rows:
-        table.add_row(*cells)
-    Console(markup=False, width=160).print(table, made.note)
+    print_table(made.headings, made.rows)
+    print(made.note)
 
 
 if __name__ == "__main__":

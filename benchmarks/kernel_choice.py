@@ -16,11 +16,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from reslab.bench.records import make_record
 from reslab.bench.tables import make_table
+from reslab.cli.output import print_table
 from reslab.files.atomic import write_json
 from reslab.paper.verdicts import standard_error
 from reslab.runs import Run
@@ -91,10 +89,8 @@ def main() -> None:
     record = make_record("kernel-choice", settings, [row_of(runs) for runs in by_data.values()])
     write_json(RECORD, record)
     made = make_table(record)
-    table = Table(*made.headings, box=None)
-    for cells in made.rows:
-        table.add_row(*cells)
-    Console(markup=False).print(table, made.note)
+    print_table(made.headings, made.rows)
+    print(made.note)
 
 
 if __name__ == "__main__":

@@ -20,13 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from reslab.analysis.complexity import count_macs
 from reslab.bench.records import describe, find, make_record, ratios
 from reslab.bench.tables import make_table
 from reslab.bench.turns import Contender, Turns, Work, take_turns
+from reslab.cli.output import print_table
 from reslab.console import progress_bar
 from reslab.data import load_data
 from reslab.data.listing import list_folder
@@ -197,10 +196,8 @@ def resident_of(process: int) -> int:
 
 def show(record: dict[str, Any]) -> None:
     made = make_table(record)
-    table = Table(*made.headings, box=None)
-    for row in made.rows:
-        table.add_row(*row)
-    Console(width=120).print(table, made.note)
+    print_table(made.headings, made.rows)
+    print(made.note)
 
 
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {

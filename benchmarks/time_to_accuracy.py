@@ -25,12 +25,11 @@ from statistics import mean, median
 from typing import Any
 
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
 
 from reslab.analysis.plots import save_figure
 from reslab.bench.records import make_record, read_benchmark
 from reslab.bench.tables import make_table
+from reslab.cli.output import print_table
 from reslab.files.atomic import write_json
 from reslab.runs import Run
 from reslab.training.recipe import Recipe
@@ -175,10 +174,8 @@ def main() -> None:
     write_json(path, record)
     plot(record, FOLDER / "front.png")
     made = make_table(record)
-    table = Table(*made.headings, box=None)
-    for cells in made.rows:
-        table.add_row(*cells)
-    Console(markup=False).print(table, made.note)
+    print_table(made.headings, made.rows)
+    print(made.note)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ PEAKS: tuple[Peak, ...] = ("fma", "fma-avx2", "fma-bf16")
 
 _SOURCE = Path(__file__).with_name("peaks.cpp")
 _REPEATS = 2_000_000  # about a tenth of a second
-_BF16 = {"AMX's tiles": (4, "tiles_bf16", ["-mamx-tile", "-mamx-bf16"]), "AVX-512's dot products": (1, "dot_bf16", [])}
 
 
 def peak_work(peak: Peak, threads: int) -> Work:
@@ -34,26 +33,26 @@ def peak_work(peak: Peak, threads: int) -> Work:
     """
     capability = torch.backends.cpu.get_cpu_capability()
     if peak == "fma":
-        return _work("fma", kernel_arguments(), 1, threads, f"multiply-adds in registers, {capability}, fp32")
+        return _work("fma", kernel_arguments(), _REPEATS, threads, f"multiply-adds in registers, {capability}, fp32")
     if peak == "fma-avx2":
         if capability != "AVX512":
             raise CannotRun("fma has AVX2's vectors here")
-        return _work("fma", kernel_arguments("AVX2"), 1, threads, "multiply-adds in registers, AVX2, fp32")
+        return _work("fma", kernel_arguments("AVX2"), _REPEATS, threads, "multiply-adds in registers, AVX2, fp32")
     if capability != "AVX512" or not torch.cpu._is_avx512_bf16_supported():
         raise CannotRun("the processor has no instructions for bf16")
-    way = next(iter(_BF16)) if torch.cpu._is_amx_tile_supported() else list(_BF16)[-1]
-    faster, function, instructions = _BF16[way]
-    arguments = [*kernel_arguments(), *instructions]
-    return _work(function, arguments, faster, threads, f"products in registers, {way}, bf16 into fp32")
+    if torch.cpu._is_amx_tile_supported():
+        arguments = [*kernel_arguments(), "-mamx-tile", "-mamx-bf16"]
+        return _work("tiles_bf16", arguments, _REPEATS // 4, threads, "products in registers, AMX, bf16 into fp32")
+    measured = "products in registers, AVX-512, bf16 into fp32"
+    return _work("dot_bf16", kernel_arguments(), _REPEATS, threads, measured)
 
 
-def _work(function: str, arguments: list[str], fewer: int, threads: int, measured: str) -> Work:
+def _work(function: str, arguments: list[str], repeats: int, threads: int, measured: str) -> Work:
     library = load_native(_SOURCE, arguments)
     if library is None:
         raise CannotRun("there is no C++ compiler; install g++")
     step = getattr(library, f"reslab_peak_{function}")
     step.argtypes, step.restype = [ctypes.c_int64, ctypes.c_int], ctypes.c_double
-    repeats = _REPEATS // fewer
     operations = step(1, threads) * repeats
     if not operations:
         raise CannotRun("the system does not let this process use the instructions")

@@ -1,6 +1,6 @@
 """What this machine reaches at all: rates of its arithmetic, of large matrix products and of copies.
 
-The limit is the arithmetic's own rate: a matrix product may be far below it, as MKL's in fp32 is on AMD's processors.
+The limit is the arithmetic's own rate: how near a matrix product comes to it depends on the processor and the library.
 """
 
 from collections.abc import Callable, Sequence

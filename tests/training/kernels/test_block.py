@@ -151,3 +151,22 @@ def test_a_shortcut_of_another_type_is_added_apart(activations):
     expected = in_torch(exact, x.double(), is_plain=False)
     assert y.dtype == torch.float64
     assert distance(y.detach(), expected.detach()) < MOST
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 8, 8), (4, 1, 8, 8), (1, 16, 1, 1)])
+def test_a_shortcut_that_broadcasts_is_added_apart(shape, activations):
+    torch.manual_seed(0)
+    block, x, shortcut = fresh_block(16, 16, 1), activations(4, 16, 8, 8), activations(*shape)
+    exact = copy.deepcopy(block).double()
+    y = block_output(block, x, shortcut)
+    residual = exact.bn2(exact.conv2(functional.relu(exact.bn1(exact.conv1(x.double())))))
+    assert type(y.grad_fn).__name__ != "_BlockBackward"
+    assert distance(y.detach(), functional.relu(residual + shortcut.double()).detach()) < MOST
+
+
+def test_layers_that_do_not_fit_get_torchs_error(activations):
+    """And the kernel reads nothing beyond their end."""
+    block = fresh_block(16, 16, 1)
+    block.bn2 = nn.BatchNorm2d(32)
+    with pytest.raises((RuntimeError, ValueError), match="16"):
+        in_one_call(block, activations(4, 16, 8, 8), is_plain=False)

@@ -144,6 +144,11 @@ def check_goes_through_torch(norm, x):
     assert "NormReLU" not in type(found.grad_fn).__name__
 
 
+def test_channels_that_do_not_fit_get_torchs_error(activations):
+    with pytest.raises(RuntimeError, match="16"):
+        norm_relu(nn.BatchNorm2d(16), activations(2, 32, 4, 4))
+
+
 def test_a_residual_that_broadcasts_or_has_another_type_goes_through_torch(activations):
     norm, x = nn.BatchNorm2d(16), activations(2, 16, 4, 4)
     for residual in (torch.randn(1, 16, 1, 1), activations(2, 16, 4, 4, dtype=torch.float64)):

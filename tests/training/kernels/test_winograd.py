@@ -179,6 +179,18 @@ def test_other_tensors_go_through_torch(activations):
     check_goes_through_torch(nn.Conv2d(16, 16, 3, padding=1, bias=False), activations(2, 16, 8, 8))
 
 
+def test_tensors_that_do_not_fit_get_torchs_error(activations):
+    """And are not read beyond their end."""
+    for x in (activations(2, 32, 8, 8), activations(1, 48, 8, 8)):
+        with pytest.raises(RuntimeError, match="channels"):
+            convolve(fresh_convolution(16, 16), x)
+
+
+def test_one_image_without_a_batch_goes_through_torch():
+    convolution, x = fresh_convolution(16, 16), torch.randn(16, 8, 8)
+    assert torch.equal(convolve(convolution, x), convolution(x))
+
+
 def test_under_autocast_the_input_takes_its_type(activations):
     torch.manual_seed(0)
     convolution, x = fresh_convolution(16, 16), activations(2, 16, 8, 8)

@@ -1,6 +1,7 @@
 """A basic block's branch and what joins it in one call, for training on a CPU (block.cpp)."""
 
 import ctypes
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,10 +31,10 @@ class _Arguments(ctypes.Structure):
     ]
 
 
-def _kernels() -> ctypes.CDLL | None:
+@cache
+def _kernels() -> ctypes.CDLL:
     library = load_kernels("block")
-    if library is None or library.reslab_block.argtypes:
-        return library
+    assert library is not None
     block = ctypes.POINTER(_Arguments)
     library.reslab_block_scratch.argtypes, library.reslab_block_scratch.restype = [block], ctypes.c_int64
     library.reslab_block.argtypes = library.reslab_block_backward.argtypes = [ctypes.c_int, block]
@@ -77,13 +78,11 @@ class _Block(torch.autograd.Function):
         is_identity: bool,
     ) -> Tensor:
         kernels = _kernels()
-        assert kernels is not None
         like = x if x is not None else z1
         assert like is not None
         assert isinstance(block.bn1, nn.BatchNorm2d)
         assert isinstance(block.bn2, nn.BatchNorm2d)
         shape = (like.shape[0], w2.shape[0], *like.shape[2:])
-        ctx.has_x = x is not None
         if z1 is None:
             z1 = torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
         z2, y = torch.empty_like(z1), torch.empty_like(z1)
@@ -103,7 +102,6 @@ class _Block(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         kernels = _kernels()
-        assert kernels is not None
         x, z1, z2, y, w1, w2, gamma1, beta1, gamma2, beta2, statistics = ctx.saved_tensors
         gradient = gradient.to(z1.dtype).contiguous(memory_format=torch.channels_last)
         by_x = None if x is None else torch.empty_like(x)
@@ -140,11 +138,15 @@ def block_output(block: BasicBlock, x: Tensor, shortcut: Tensor | None) -> Tenso
     has_conv1 = winograd.takes(block.conv1, x)
     z1 = None if has_conv1 else block.conv1(x)
     first = x if z1 is None else z1
+    channels = block.conv2.out_channels
+    shape = (first.shape[0], channels, *first.shape[2:])
+    # The kernel reads and writes by this shape alone, so that everything has to have it.
     suits = (
-        winograd.takes(block.conv2, first)
-        and norms.suits(block.bn1, first)
-        and norms.suits(block.bn2, first)
-        and (shortcut is None or (shortcut.dtype, shortcut.shape[2:]) == (first.dtype, first.shape[2:]))
+        block.conv1.out_channels == block.conv2.in_channels == channels
+        and winograd.takes(block.conv2, first, channels)
+        and norms.suits(block.bn1, first, channels)
+        and norms.suits(block.bn2, first, channels)
+        and (shortcut is None or (shortcut.dtype, shortcut.shape) == (first.dtype, shape))
     )
     if not suits:
         z1 = block.conv1(x) if z1 is None else z1

@@ -1,6 +1,7 @@
 """Batch norm, the addition of a shortcut and ReLU in one kernel, for training on a CPU (norms.cpp)."""
 
 import ctypes
+from functools import cache
 from typing import Any
 
 import torch
@@ -50,10 +51,10 @@ def norm_arguments(
     return arguments
 
 
-def _kernels() -> ctypes.CDLL | None:
+@cache
+def _kernels() -> ctypes.CDLL:
     library = load_kernels("norms")
-    if library is None or library.reslab_norm_relu.argtypes:
-        return library
+    assert library is not None
     flag, address, count, norm = ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, ctypes.POINTER(NormArguments)
     library.reslab_norm_relu.argtypes = [flag, *[address] * 3, count, count, norm, flag]
     library.reslab_norm_relu_backward.argtypes = [flag, *[address] * 3, count, count, norm, *[address] * 2, flag]
@@ -73,7 +74,6 @@ class _NormReLU(torch.autograd.Function):
     ) -> Tensor:
         kernels, channels, y = _kernels(), x.shape[1], torch.empty_like(x)
         statistics = torch.empty(2, channels)
-        assert kernels is not None
         kernels.reslab_norm_relu(
             x.dtype == torch.bfloat16,
             *(x.data_ptr(), None if residual is None else residual.data_ptr(), y.data_ptr()),
@@ -88,7 +88,6 @@ class _NormReLU(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         kernels, (x, y, weight, bias, statistics) = _kernels(), ctx.saved_tensors
-        assert kernels is not None
         channels = x.shape[1]
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
         by_x, by_norm = torch.empty_like(x), torch.empty(2, channels)
@@ -129,8 +128,14 @@ def count_batch(norm: nn.Module) -> None:
         norm.num_batches_tracked.add_(1)
 
 
-def suits(norm: nn.Module, x: Tensor) -> bool:
-    """Whether a norm and its input are what the kernels are for."""
+def suits(norm: nn.Module, x: Tensor, channels: int | None = None) -> bool:
+    """Whether a norm and its input are what the kernels are for.
+
+    Args:
+        norm: any.
+        x: (N, C, H, W).
+        channels: of the norm's input, where that is computed from x by a layer before it; C by default.
+    """
     return (
         type(norm) is nn.BatchNorm2d
         and norm.training
@@ -140,7 +145,9 @@ def suits(norm: nn.Module, x: Tensor) -> bool:
         and norm.weight.dtype == torch.float32
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
-        and x.shape[1] % _LANES == 0
+        and x.dim() == 4
+        and norm.num_features == (x.shape[1] if channels is None else channels)
+        and norm.num_features % _LANES == 0
         and x.numel() > x.shape[1]
         and x.is_contiguous(memory_format=torch.channels_last)
     )

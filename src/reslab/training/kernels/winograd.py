@@ -1,6 +1,7 @@
 """Convolutions of 3x3 by Winograd's F(4x4, 3x3), for training on a CPU (winograd.cpp)."""
 
 import ctypes
+from functools import cache
 from typing import Any, TypeGuard
 
 import torch
@@ -19,10 +20,10 @@ _MOST_OF_TILES = 2  # times the image
 _CHANNELS_A_TILE = 4  # measured: 512 channels gain from 128 tiles on, and lose with 64
 
 
-def _kernels() -> ctypes.CDLL | None:
+@cache
+def _kernels() -> ctypes.CDLL:
     library = load_kernels("winograd")
-    if library is None or library.reslab_winograd.argtypes:
-        return library
+    assert library is not None
     flag, address, sizes = ctypes.c_int, ctypes.c_void_p, [ctypes.c_int64] * 5
     library.reslab_winograd_scratch.argtypes = [*sizes, flag, flag]
     library.reslab_winograd_scratch.restype = ctypes.c_int64
@@ -39,9 +40,7 @@ def has_winograd() -> bool:
 
 def scratch_bytes(channels: int, threads: int) -> int:
     """What the gradients of a convolution take besides tensors, of so many channels and images of a usual size."""
-    kernels = _kernels()
-    assert kernels is not None
-    size: int = kernels.reslab_winograd_scratch(128, 32, 32, channels, channels, threads, True)
+    size: int = _kernels().reslab_winograd_scratch(128, 32, 32, channels, channels, threads, True)
     return size
 
 
@@ -57,7 +56,6 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         kernels, sizes, threads = _kernels(), _sizes(x, weight), torch.get_num_threads()
-        assert kernels is not None
         images, height, width, _, channels = sizes
         y = torch.empty((images, channels, height, width), dtype=x.dtype, memory_format=torch.channels_last)
         scratch = _scratch(kernels, sizes, threads, backward=False)
@@ -70,7 +68,6 @@ class _Convolution(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
         kernels, (x, weight), threads = _kernels(), ctx.saved_tensors, torch.get_num_threads()
-        assert kernels is not None
         sizes = _sizes(x, weight)
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
         by_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
@@ -98,15 +95,22 @@ def suits(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     )
 
 
-def takes(module: nn.Module, x: Tensor) -> bool:
+def takes(module: nn.Module, x: Tensor, channels: int | None = None) -> bool:
     """Whether the kernels do a module's work in training: they can, and gain by it.
 
     They can on a CPU, in float32 and bfloat16 and in channels-last layout. They do not gain where tiles lie half beyond
     the image, or where there are too few of them for the weights that are transformed.
+
+    Args:
+        module: any.
+        x: (N, C, H, W).
+        channels: of the module's input, where that is computed from x by a layer before it; C by default.
     """
     return (
         suits(module)
         and module.training
+        and x.dim() == 4
+        and module.in_channels == (x.shape[1] if channels is None else channels)
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
         and x.is_contiguous(memory_format=torch.channels_last)
