@@ -128,8 +128,12 @@ def random_crops(
     Returns:
         (B, H, W, C), contiguous.
     """
-    rows, columns = crop_positions(top, left, mirror, padded.shape[1] - 2 * pad, padded.shape[2] - 2 * pad)
-    crops: NDArray[Pixel] = padded[np.arange(len(padded))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    images, height, width, channels = padded.shape
+    rows, columns = crop_positions(top, left, mirror, height - 2 * pad, width - 2 * pad)
+    lines = np.arange(images)[:, None] * height + rows
+    positions = lines[:, :, None] * width + columns[:, None, :]
+    # Whole pixels by their numbers: a third of the time that three indices take.
+    crops: NDArray[Pixel] = padded.reshape(-1, channels).take(positions, axis=0)
     return crops
 
 

@@ -352,7 +352,7 @@ void backward(const Block& block) {
     use_weights(block.w2, channels);
     for (int p = first; p < parts; p += step)
       with_columns(channels, [&]<int K>() {
-        add_up_gradients<K>(gradient, y, z2, by_residual, part_of(rows, p, parts), channels, block.norm2.mean,
+        add_up_gradients<K>([=](int64_t at) { return load(gradient + at); }, y, z2, by_residual, part_of(rows, p, parts), channels, block.norm2.mean,
                             sums2.of(p));
       });
 #pragma omp barrier

@@ -107,7 +107,7 @@ class _Block(torch.autograd.Function):
         by_x = None if x is None else torch.empty_like(x)
         by_residual = torch.empty_like(y) if ctx.has_residual else None
         by_z1, by_w1, by_w2 = torch.empty_like(z1), None if x is None else torch.empty_like(w1), torch.empty_like(w2)
-        by_norms = torch.empty(2, 2, len(gamma1))
+        by_norms = [(torch.empty_like(gamma1), torch.empty_like(gamma1)) for _ in range(2)]
         joined = x if ctx.is_identity else by_residual  # to the kernel, that there is a shortcut
         kept = {"residual": joined, "w1": w1, "w2": w2, "z1": z1, "z2": z2, "y": y, "gradient": gradient}
         wanted = {"by_x": by_x, "by_residual": by_residual, "by_z1": by_z1, "by_w1": by_w1, "by_w2": by_w2}
@@ -121,7 +121,7 @@ class _Block(torch.autograd.Function):
         return by_x, None if x is not None else by_z1, by_residual, by_w1, by_w2, *by_norm_parameters, None, None
 
 
-def block_output(block: BasicBlock, x: Tensor, shortcut: Tensor | None) -> Tensor:
+def block_output(block: BasicBlock, x: Tensor, shortcut: Tensor | None, z1: Tensor | None = None) -> Tensor:
     """relu(norm2(conv2(relu(norm1(conv1(x))))) + shortcut): in one call where everything in it suits that.
 
     The second convolution has to suit `winograd` and both norms `norms`; the first convolution is part of the call
@@ -131,12 +131,14 @@ def block_output(block: BasicBlock, x: Tensor, shortcut: Tensor | None) -> Tenso
         block: of two convolutions, each with a norm, and ReLU.
         x: (N, C, H, W).
         shortcut: what is added, x itself where it is the identity; None in plain nets.
+        z1: what the first convolution writes, where it has been computed.
     """
-    is_identity = shortcut is x
+    is_identity = shortcut is x or shortcut is norms.for_shortcut(x)
     if torch.is_autocast_enabled("cpu") and x.device.type == "cpu":
         x = x.to(torch.get_autocast_dtype("cpu"))
-    has_conv1 = winograd.takes(block.conv1, x)
-    z1 = None if has_conv1 else block.conv1(x)
+    has_conv1 = z1 is None and winograd.takes(block.conv1, x)
+    if z1 is None and not has_conv1:
+        z1 = block.conv1(x)
     first = x if z1 is None else z1
     channels = block.conv2.out_channels
     shape = (first.shape[0], channels, *first.shape[2:])

@@ -10,7 +10,8 @@ from reslab.models.resnet import ResNet
 from reslab.models.spec import NetSpec
 from reslab.training.kernels import winograd
 from reslab.training.kernels.block import block_output
-from reslab.training.kernels.norms import norm_relu
+from reslab.training.kernels.entrances import entrance, has_entrance
+from reslab.training.kernels.norms import for_shortcut, norm_relu
 
 __all__ = ["finds_convolutions", "finds_norms", "fuse_norms", "scratch_bytes", "use_winograd"]
 
@@ -66,17 +67,27 @@ def _is_usual(block: nn.Module) -> bool:
 def _shortcut(block: Any, x: Tensor) -> Tensor | None:
     if block.plain:
         return None
+    x = for_shortcut(x)
     shortcut: Tensor = x if block.downsample is None else block.downsample(x)
     return shortcut
 
 
 def _basic(block: BasicBlock, x: Tensor) -> Tensor:
-    residual = norm_relu(block.bn1, block.conv1(x))
-    return norm_relu(block.bn2, block.conv2(residual), _shortcut(block, x))
+    z1, shortcut = _entrance(block, x)
+    residual = norm_relu(block.bn1, block.conv1(x) if z1 is None else z1)
+    return norm_relu(block.bn2, block.conv2(residual), shortcut)
 
 
 def _whole_basic(block: BasicBlock, x: Tensor) -> Tensor:
-    return block_output(block, x, _shortcut(block, x))
+    z1, shortcut = _entrance(block, x)
+    return block_output(block, x, shortcut, z1)
+
+
+def _entrance(block: BasicBlock, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """What the first convolution writes, where it is computed together with the shortcut; and the shortcut."""
+    if not block.plain and has_entrance(block.conv1, block.downsample):
+        return entrance(block.conv1, block.downsample, x)
+    return None, _shortcut(block, x)
 
 
 def _bottleneck(block: Bottleneck, x: Tensor) -> Tensor:

@@ -31,8 +31,8 @@ void forward(const T* x, const T* residual, T* y, int64_t rows, int64_t channels
 }
 
 // Gradients by x, weight, bias, and the residual (where there is one: the gradient that passes the ReLU).
-template <typename T, int K>
-void backward(const T* gradient, const T* y, const T* x, int64_t rows, int64_t channels, const Norm& norm, T* by_x,
+template <typename T, int K, typename Gradient>
+void backward(Gradient gradient, const T* y, const T* x, int64_t rows, int64_t channels, const Norm& norm, T* by_x,
               T* by_residual, int threads) {
   std::vector<double> sums(2 * channels * threads);
   std::vector<float> of_gradient(channels), of_x(channels), constant(channels);
@@ -52,7 +52,7 @@ void backward(const T* gradient, const T* y, const T* x, int64_t rows, int64_t c
     const float* c = constant.data();
     if (by_residual == nullptr)
       for_each<K>(range, channels, a, b, c, [=](int64_t at, Floats p, Floats q, Floats r) {
-        store(by_x + at, where_positive(load(y + at), load(gradient + at)) * p + load(x + at) * q + r);
+        store(by_x + at, where_positive(load(y + at), gradient(at)) * p + load(x + at) * q + r);
       });
     else
       for_each<K>(range, channels, a, b, c, [=](int64_t at, Floats p, Floats q, Floats r) {
@@ -75,12 +75,21 @@ void reslab_norm_relu(int is_bf16, const void* x, const void* residual, void* y,
   });
 }
 
-void reslab_norm_relu_backward(int is_bf16, const void* gradient, const void* y, const void* x, int64_t rows,
-                               int64_t channels, const Norm* norm, void* by_x, void* by_residual, int threads) {
+// The gradient by y is the sum of two, of which the second may be null.
+void reslab_norm_relu_backward(int is_bf16, const void* gradient, const void* second, const void* y, const void* x,
+                               int64_t rows, int64_t channels, const Norm* norm, void* by_x, void* by_residual,
+                               int threads) {
   with_type(is_bf16, [=]<typename T>() {
+    const T *a = static_cast<const T*>(gradient), *b = static_cast<const T*>(second);
     with_columns(channels, [=]<int K>() {
-      backward<T, K>(static_cast<const T*>(gradient), static_cast<const T*>(y), static_cast<const T*>(x), rows,
-                     channels, *norm, static_cast<T*>(by_x), static_cast<T*>(by_residual), threads);
+      const auto run = [=](auto gradient) {
+        backward<T, K>(gradient, static_cast<const T*>(y), static_cast<const T*>(x), rows, channels, *norm,
+                       static_cast<T*>(by_x), static_cast<T*>(by_residual), threads);
+      };
+      if (b == nullptr)
+        run([=](int64_t at) { return load(a + at); });
+      else
+        run([=](int64_t at) { return load(a + at) + load(b + at); });
     });
   });
 }

@@ -163,11 +163,11 @@ inline void write_output(const T* x, const T* residual, T* y, Range range, int64
 }
 
 // The sums of what passes the ReLU of y's gradient, and of its products with x - mean; `passed_on` may be null.
-template <int K, typename T>
-inline void add_up_gradients(const T* gradient, const T* y, const T* x, T* passed_on, Range range, int64_t channels,
+template <int K, typename T, typename Gradient>
+inline void add_up_gradients(Gradient gradient, const T* y, const T* x, T* passed_on, Range range, int64_t channels,
                              const float* mean, double* sums) {
   add_up<K>(range, channels, mean, sums, [=](int64_t at, Floats middle, Floats& a, Floats& b) {
-    const Floats passed = where_positive(load(y + at), load(gradient + at));
+    const Floats passed = where_positive(load(y + at), gradient(at));
     if (passed_on != nullptr) store(passed_on + at, passed);
     a += passed;
     b += passed * (load(x + at) - middle);

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from reslab.training.kernels.compiled import have_kernels, load_kernels
 
-__all__ = ["NormArguments", "count_batch", "has_kernels", "norm_arguments", "norm_relu", "suits"]
+__all__ = ["NormArguments", "count_batch", "for_shortcut", "has_kernels", "norm_arguments", "norm_relu", "suits"]
 
+_FOR_SHORTCUT = "_reslab_for_shortcut"
 _LANES = 16  # channels that the kernels take at once, where vectors are widest
 
 
@@ -27,7 +28,11 @@ class NormArguments(ctypes.Structure):
 
 
 def norm_arguments(
-    weight: Tensor, bias: Tensor, statistics: Tensor, norm: nn.BatchNorm2d | None = None, by: Tensor | None = None
+    weight: Tensor,
+    bias: Tensor,
+    statistics: Tensor,
+    norm: nn.BatchNorm2d | None = None,
+    by: tuple[Tensor, Tensor] | None = None,
 ) -> NormArguments:
     """What the kernels are told of a norm.
 
@@ -36,11 +41,11 @@ def norm_arguments(
         bias: (C,).
         statistics: (2, C), for mean and 1 / std of the batch.
         norm: whose moving averages are updated, on the way forward.
-        by: (2, C), for the gradients by weight and bias, on the way back.
+        by: for the gradients by weight and bias, on the way back.
     """
-    mean, inverse_std = statistics.unbind()
     arguments = NormArguments(weight.data_ptr(), bias.data_ptr())
-    arguments.mean, arguments.inverse_std = mean.data_ptr(), inverse_std.data_ptr()
+    arguments.mean = statistics.data_ptr()
+    arguments.inverse_std = arguments.mean + statistics[0].nbytes
     if norm is not None:
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -57,7 +62,7 @@ def _kernels() -> ctypes.CDLL:
     assert library is not None
     flag, address, count, norm = ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, ctypes.POINTER(NormArguments)
     library.reslab_norm_relu.argtypes = [flag, *[address] * 3, count, count, norm, flag]
-    library.reslab_norm_relu_backward.argtypes = [flag, *[address] * 3, count, count, norm, *[address] * 2, flag]
+    library.reslab_norm_relu_backward.argtypes = [flag, *[address] * 4, count, count, norm, *[address] * 2, flag]
     library.reslab_norm_relu.restype = library.reslab_norm_relu_backward.restype = None
     return library
 
@@ -71,7 +76,7 @@ class _NormReLU(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None, norm: nn.BatchNorm2d
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         kernels, channels, y = _kernels(), x.shape[1], torch.empty_like(x)
         statistics = torch.empty(2, channels)
         kernels.reslab_norm_relu(
@@ -82,23 +87,29 @@ class _NormReLU(torch.autograd.Function):
         )
         ctx.save_for_backward(x, y, weight, bias, statistics)
         ctx.has_residual = residual is not None
-        return y
+        ctx.set_materialize_grads(False)
+        return y, torch.empty(0, dtype=y.dtype).set_(y)  # the same memory, and a gradient of its own
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *by_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         kernels, (x, y, weight, bias, statistics) = _kernels(), ctx.saved_tensors
         channels = x.shape[1]
-        gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        by_x, by_norm = torch.empty_like(x), torch.empty(2, channels)
+        gradients = [
+            gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
+            for gradient in by_outputs
+            if gradient is not None
+        ]
+        second = gradients[1].data_ptr() if len(gradients) > 1 else None
+        by_x, by_norm = torch.empty_like(x), (torch.empty_like(weight), torch.empty_like(bias))
         by_residual = torch.empty_like(x) if ctx.has_residual else None
         kernels.reslab_norm_relu_backward(
             x.dtype == torch.bfloat16,
-            *(gradient.data_ptr(), y.data_ptr(), x.data_ptr(), x.numel() // channels, channels),
+            *(gradients[0].data_ptr(), second, y.data_ptr(), x.data_ptr(), x.numel() // channels, channels),
             norm_arguments(weight, bias, statistics, by=by_norm),
             *(by_x.data_ptr(), None if by_residual is None else by_residual.data_ptr(), torch.get_num_threads()),
         )
-        return by_x, *by_norm.unbind(), by_residual, None
+        return by_x, *by_norm, by_residual, None
 
 
 def norm_relu(norm: nn.Module, x: Tensor, residual: Tensor | None = None) -> Tensor:
@@ -117,9 +128,21 @@ def norm_relu(norm: nn.Module, x: Tensor, residual: Tensor | None = None) -> Ten
     assert isinstance(norm, nn.BatchNorm2d)
     if residual is not None:
         residual = residual.contiguous(memory_format=torch.channels_last)
-    y: Tensor = _NormReLU.apply(x, norm.weight, norm.bias, residual, norm)
+    y: Tensor
+    y, for_shortcut = _NormReLU.apply(x, norm.weight, norm.bias, residual, norm)
+    setattr(y, _FOR_SHORTCUT, for_shortcut)
     count_batch(norm)
     return y
+
+
+def for_shortcut(y: Tensor) -> Tensor:
+    """What `norm_relu` gave, for a second use: the kernel reads the gradients of the two, which autograd would add up.
+
+    Args:
+        y: any tensor; of `norm_relu` where that used the kernel, or it is given back as it is.
+    """
+    other: Tensor = getattr(y, _FOR_SHORTCUT, y)
+    return other
 
 
 def count_batch(norm: nn.Module) -> None:
