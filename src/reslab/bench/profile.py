@@ -27,7 +27,7 @@ OTHER = "other"
 # How the names of their operations begin.
 _NAMES: Mapping[str, re.Pattern[str]] = {
     CONVOLUTIONS[0]: re.compile(r"aten::conv2d"),
-    CONVOLUTIONS[1]: re.compile(r"ConvolutionBackward"),
+    CONVOLUTIONS[1]: re.compile(r"ConvolutionBackward|aten::convolution_backward"),
     "forward Winograd": re.compile(r"_(Convolution|Block)$"),
     "backward Winograd": re.compile(r"_(Convolution|Block)Backward$"),
     "norm, ReLU, add": re.compile(r"_NormReLU|aten::batch_norm|\w+BatchNormBackward|aten::relu|Relu|aten::add_?$"),

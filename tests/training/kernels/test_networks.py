@@ -89,6 +89,8 @@ def test_networks_learn_as_in_double_precision(name, use, activations):
         ("resnet8[norm=group]", "_ConvolutionBackward"),
         ("resnet8[order=pre]", "_ConvolutionBackward"),
         ("resnet8[block=bottleneck,shortcut=B]", "_ConvolutionBackward"),
+        ("resnet8", "_EntranceBackward"),
+        ("resnet8[shortcut_padding=split]", "_EntranceBackward"),
     ],
 )
 def test_the_kernels_are_really_used(name, function, activations):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from reslab.training.kernels.norms import norm_relu
+from reslab.training.kernels.norms import for_shortcut, norm_relu
 
 pytestmark = pytest.mark.usefixtures("compiler")
 
@@ -75,6 +75,28 @@ def test_in_bfloat16_only_results_are_rounded(threads, activations, with_residua
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("channels", [16, 192])
+def test_gradients_of_two_uses_are_added(channels, with_residual, activations):
+    torch.manual_seed(0)
+    shape = (5, channels, 7, 3)
+    norm, x, first, second = fresh_norm(channels), *(activations(*shape) for _ in range(3))
+    residual = activations(*shape) if with_residual else None
+    _, expected = in_double(norm, x, residual, first + second)
+    x.requires_grad_()
+    y = norm_relu(norm, x, residual)
+    other = for_shortcut(y)
+    assert other is not y
+    assert other.data_ptr() == y.data_ptr()
+    ((y * first).sum() + (other * second).sum()).backward()
+    for mine, others in zip([y, x.grad, norm.weight.grad, norm.bias.grad], expected, strict=False):
+        torch.testing.assert_close(mine, others.float(), atol=2e-5, rtol=1e-4)
+    x.grad = None
+    (for_shortcut(norm_relu(norm, x)) * first).sum().backward()  # the second use alone
+    assert x.grad.abs().sum() > 0
+    assert for_shortcut(x) is x
+
+
 def test_torch_and_the_kernels_have_one_pool_of_threads():
     """Two would wait for each other's threads, which spin for a while after they are done."""
     program = """

@@ -17,6 +17,7 @@ struct Activated {
   const T* z;
   const float *scale, *shift;
   Floats operator()(int64_t at, int64_t c) const { return relu(load(z + at) * load(scale + c) + load(shift + c)); }
+  void fetch(Range elements) const { fetch_to_read(z, elements); }
 };
 
 // A norm's gradient by its input z, from the gradient that passed the ReLU after it.
@@ -26,6 +27,10 @@ struct NormGradient {
   const float *of_gradient, *of_z, *constant;
   Floats operator()(int64_t at, int64_t c) const {
     return load(passed + at) * load(of_gradient + c) + load(z + at) * load(of_z + c) + load(constant + c);
+  }
+  void fetch(Range elements) const {
+    fetch_to_read(passed, elements);
+    fetch_to_read(z, elements);
   }
 };
 
@@ -38,6 +43,11 @@ struct MaskedNormGradient {
     return where_positive(load(y + at), load(gradient + at)) * load(of_gradient + c) + load(z + at) * load(of_z + c) +
            load(constant + c);
   }
+  void fetch(Range elements) const {
+    fetch_to_read(gradient, elements);
+    fetch_to_read(y, elements);
+    fetch_to_read(z, elements);
+  }
 };
 
 // Values of another source that were computed before, from the element `begin` on.
@@ -45,6 +55,7 @@ struct Ready {
   const float* values;
   int64_t begin;
   Floats operator()(int64_t at, int64_t) const { return load(values + at - begin); }
+  void fetch(Range) const {}
 };
 
 inline void add(float* to, Floats values) { store(to, load(to) + values); }
@@ -63,6 +74,7 @@ struct First {
     void close() {}
   };
   Tile open(int64_t c) const { return {values + c, at + c}; }
+  void fetch(Range) const {}
 };
 
 // Stores, and adds up values from an origin and their squares: sums are (2, channels).
@@ -89,6 +101,7 @@ struct StoreAndSum {
     }
   };
   Tile open(int64_t c) const { return {y, load(origin + c), sums + c, sums + channels + c}; }
+  void fetch(Range elements) const { fetch_to_write(y, elements); }
 };
 
 // Stores what of a gradient passes relu(norm(z)), and adds up that and its products with z - mean.
@@ -119,6 +132,7 @@ struct StorePassed {
   Tile open(int64_t c) const {
     return {passed, z, load(scale + c), load(shift + c), load(mean + c), sums + c, sums + channels + c};
   }
+  void fetch(Range elements) const { fetch_to_write(passed, elements); }
 };
 
 // Adds what came down the shortcut, which is what of the gradient passes the block's last ReLU.
@@ -135,6 +149,7 @@ struct StoreJoined {
     void close() {}
   };
   Tile open(int64_t) const { return {to, gradient, y}; }
+  void fetch(Range elements) const { fetch_to_write(to, elements); }
 };
 
 }  // namespace
@@ -200,13 +215,6 @@ struct Layout {
     gradients = workspace.scratch + block.parts * workspace.size();
   }
   int64_t all(int parts) const { return size + parts * (size + workspace.size() + gradients_size); }
-  // What the tiles of some rows reach of a tensor, a line of pixels above and below them included.
-  Range elements(Range rows, int64_t channels) const {
-    const Row first(shape, rows.begin), last(shape, rows.end - 1);
-    const int64_t begin = first.image * shape.height + first.top - 1, line = shape.width * channels;
-    const int64_t end = last.image * shape.height + std::min(last.top + kOut, shape.height) + 1;
-    return {std::max<int64_t>(begin, 0) * line, std::min(end, shape.images * shape.height) * line};
-  }
   int64_t positions(Range rows) const {
     int64_t height = 0;
     for (int64_t r = rows.begin; r < rows.end; ++r) height += std::min<int64_t>(kOut, shape.height - Row(shape, r).top);
@@ -316,10 +324,11 @@ void both_gradients(Source source, Gradient gradient, Sink sink, const Layout& l
   clear_sides(layout.shape, out, own.strip(0));
   clear_sides(layout.shape, in, own.strip(1));
   for_rows(range, own.together, [&](Range rows) {
-    const Range elements = layout.elements(rows, out);
+    const Range elements = elements_of(layout.shape, rows, out, 1);
     float* values = layout.gradients + part * layout.gradients_size;
     for (int64_t at = elements.begin; at < elements.end; at += out)
       for (int64_t c = 0; c < out; c += kLanes) store(values + (at - elements.begin) + c, gradient(at + c, c));
+    gradient.fetch(elements_of(layout.shape, own.rows_after(layout.shape, rows), out));
     const Ready ready{values, elements.begin};
     convolve_rows(ready, layout.u, sink, layout.shape, out, in, rows, own);
     add_up_rows(source, ready, sums, layout.shape, in, out, rows, own);

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from reslab.models.shortcuts import ParameterFreeShortcut
 
-__all__ = ["entrance", "has_entrance"]
+__all__ = ["entrance"]
 
 
 class _Entrance(torch.autograd.Function):
@@ -23,44 +23,51 @@ class _Entrance(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x, weight)
         ctx.convolution, ctx.shortcut = convolution, shortcut
-        return functional.conv2d(x, weight, None, convolution.stride, convolution.padding), shortcut(x)
+        z = functional.conv2d(x, weight, None, *_settings(convolution))
+        return z, shortcut(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, by_z: Tensor, by_shortcut: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        convolution, shortcut = ctx.convolution, ctx.shortcut
-        settings = (convolution.stride, convolution.padding, convolution.dilation, False, (0, 0), convolution.groups)
+        stride, padding, dilation, groups = _settings(ctx.convolution)
+        wanted = (*ctx.needs_input_grad[:2], False)
         by_x, by_weight, _ = torch.ops.aten.convolution_backward(
-            by_z, x, weight, None, *settings, (True, True, False)
+            by_z, x, weight, None, stride, padding, dilation, False, (0, 0), groups, wanted
         )
-        step, kept = shortcut.stride, by_shortcut[:, shortcut.before : shortcut.before + x.shape[1]]
-        by_x[:, :, ::step, ::step] += kept
+        if by_x is not None:
+            shortcut: ParameterFreeShortcut = ctx.shortcut
+            step = shortcut.stride
+            by_x[:, :, ::step, ::step] += by_shortcut[:, shortcut.before : shortcut.before + x.shape[1]]
         return by_x, by_weight, None, None
 
 
-def has_entrance(convolution: nn.Module, shortcut: nn.Module | None) -> bool:
-    """Whether `entrance` does the work of both: a convolution without bias, and zero-padded identity (option A)."""
-    return (
+def _settings(convolution: nn.Conv2d) -> tuple[Any, ...]:
+    return convolution.stride, convolution.padding, convolution.dilation, convolution.groups
+
+
+def entrance(convolution: nn.Module, shortcut: nn.Module | None, x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """convolution(x) and shortcut(x), where one has no bias and the other is a zero-padded identity (option A).
+
+    Args:
+        convolution: any layer.
+        shortcut: any, or none.
+        x: (N, C, H, W).
+
+    Returns:
+        None where they are something else.
+    """
+    if not (
         type(convolution) is nn.Conv2d
         and convolution.bias is None
         and convolution.padding_mode == "zeros"
         and type(shortcut) is ParameterFreeShortcut
         and not shortcut.pool
-    )
-
-
-def entrance(convolution: nn.Conv2d, shortcut: ParameterFreeShortcut, x: Tensor) -> tuple[Tensor, Tensor]:
-    """convolution(x) and shortcut(x).
-
-    Args:
-        convolution: as `has_entrance` wants it.
-        shortcut: likewise.
-        x: (N, C, H, W).
-    """
-    weight = convolution.weight
+    ):
+        return None
+    weight: Tensor = convolution.weight
     if torch.is_autocast_enabled("cpu") and x.device.type == "cpu":
         dtype = torch.get_autocast_dtype("cpu")
         x, weight = x.to(dtype), weight.to(dtype)
-    z, shortcut_of_x = _Entrance.apply(x, weight, convolution, shortcut)
-    return z, shortcut_of_x
+    z, carried = _Entrance.apply(x, weight, convolution, shortcut)
+    return z, carried

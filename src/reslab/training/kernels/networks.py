@@ -10,7 +10,7 @@ from reslab.models.resnet import ResNet
 from reslab.models.spec import NetSpec
 from reslab.training.kernels import winograd
 from reslab.training.kernels.block import block_output
-from reslab.training.kernels.entrances import entrance, has_entrance
+from reslab.training.kernels.entrances import entrance
 from reslab.training.kernels.norms import for_shortcut, norm_relu
 
 __all__ = ["finds_convolutions", "finds_norms", "fuse_norms", "scratch_bytes", "use_winograd"]
@@ -85,9 +85,8 @@ def _whole_basic(block: BasicBlock, x: Tensor) -> Tensor:
 
 def _entrance(block: BasicBlock, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """What the first convolution writes, where it is computed together with the shortcut; and the shortcut."""
-    if not block.plain and has_entrance(block.conv1, block.downsample):
-        return entrance(block.conv1, block.downsample, x)
-    return None, _shortcut(block, x)
+    both = None if block.plain else entrance(block.conv1, block.downsample, x)
+    return both or (None, _shortcut(block, x))
 
 
 def _bottleneck(block: Bottleneck, x: Tensor) -> Tensor:

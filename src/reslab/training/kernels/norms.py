@@ -88,7 +88,8 @@ class _NormReLU(torch.autograd.Function):
         ctx.save_for_backward(x, y, weight, bias, statistics)
         ctx.has_residual = residual is not None
         ctx.set_materialize_grads(False)
-        return y, torch.empty(0, dtype=y.dtype).set_(y)  # the same memory, and a gradient of its own
+        # The same memory twice, with a gradient for each.
+        return y, torch.empty(0, dtype=y.dtype).set_(y.untyped_storage(), 0, y.shape, y.stride())
 
     @staticmethod
     @once_differentiable

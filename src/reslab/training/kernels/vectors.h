@@ -10,6 +10,7 @@
 namespace {
 
 using bf16 = uint16_t;
+constexpr int64_t kLineBytes = 64;  // of a line of a cache
 #if defined(__AVX512F__)
 constexpr int64_t kLanes = 16;
 #elif defined(__AVX2__)
@@ -50,6 +51,16 @@ inline void store(bf16* to, Floats values) {  // to the nearest, ties to even; N
 struct Range {
   int64_t begin, end;
 };
+
+// Has elements of a tensor brought nearer, which are read soon, or written.
+template <typename T>
+inline void fetch_to_read(const T* x, Range elements) {
+  for (int64_t at = elements.begin; at < elements.end; at += kLineBytes / sizeof(T)) __builtin_prefetch(x + at, 0, 2);
+}
+template <typename T>
+inline void fetch_to_write(T* y, Range elements) {
+  for (int64_t at = elements.begin; at < elements.end; at += kLineBytes / sizeof(T)) __builtin_prefetch(y + at, 1, 3);
+}
 
 // What thread `part` of `parts` does of `count` things that lie beside each other.
 inline Range part_of(int64_t count, int part, int parts) { return {count * part / parts, count * (part + 1) / parts}; }

@@ -30,7 +30,7 @@ constexpr int kIn = 6;               // of the inputs that they come from
 constexpr int kPoints = kIn * kIn;   // where both are multiplied
 constexpr int kTaps = 3;             // the edge of a filter
 constexpr int64_t kSpread = 16;      // numbers between tiles, that they do not share a set of a cache
-constexpr int64_t kLine = 16;        // numbers in a line of a cache
+constexpr int64_t kLine = kLineBytes / sizeof(float);
 #if defined(__AVX512F__) || !defined(__AVX2__)
 constexpr int kMostVectors = 4;  // of channels that a product keeps in registers, of which there are 32
 #else
@@ -108,6 +108,15 @@ struct Row {  // of tiles
       : image(index / shape.tiles_down), top(index % shape.tiles_down * kOut) {}
 };
 
+// What some rows of tiles are of a tensor, with so many lines of pixels above and below them where there are any.
+inline Range elements_of(const Shape& shape, Range rows, int64_t channels, int64_t around = 0) {
+  if (rows.begin >= rows.end) return {0, 0};
+  const Row first(shape, rows.begin), last(shape, rows.end - 1);
+  const int64_t begin = first.image * shape.height + first.top - around, line = shape.width * channels;
+  const int64_t end = last.image * shape.height + std::min(last.top + kOut, shape.height) + around;
+  return {std::max<int64_t>(begin, 0) * line, std::min(end, shape.images * shape.height) * line};
+}
+
 // The points of some tiles, (tiles, points, channels). A product may write point p where point p - 1 of its input was.
 struct Points {
   float* data;
@@ -143,12 +152,14 @@ inline int64_t in_lines(int64_t numbers) { return (numbers + kLine - 1) / kLine 
 // ---- Transforms of activations -------------------------------------------------------------------------------------
 
 // A source gives values that a transform begins with, for the element `at` of a tensor and its channel c; a sink takes
-// those that one ends with, tile by tile: open(c) gives what has put(at, values) and close().
+// those that one ends with, tile by tile: open(c) gives what has put(at, values) and close(). Both are told by fetch()
+// which elements come next, before the products, in which memory is idle.
 
 template <typename T>
 struct Plain {
   const T* x;
   Floats operator()(int64_t at, int64_t) const { return load(x + at); }
+  void fetch(Range elements) const { fetch_to_read(x, elements); }
 };
 
 template <typename T>
@@ -160,6 +171,7 @@ struct Store {
     void close() {}
   };
   Tile open(int64_t) const { return {y}; }
+  void fetch(Range elements) const { fetch_to_write(y, elements); }
 };
 
 // The second half of the transform of a row of tiles, from six rows of (4 * tiles_across + 2, channels).
@@ -484,6 +496,9 @@ struct Workspace {
     own.scratch += part * size();
     return own;
   }
+  Range rows_after(const Shape& shape, Range rows) const {
+    return {rows.end, std::min(rows.end + together, shape.rows())};
+  }
   float* strip(int which) const { return scratch + which * strip_size; }
   // Where products lie, and one point later what they are made from.
   Points products(int64_t channels) const { return {scratch + 2 * strip_size, channels, widest}; }
@@ -499,6 +514,8 @@ inline void convolve_rows(Source source, const float* u, Sink sink, const Shape&
   for (int64_t r = rows.begin; r < rows.end; ++r)
     transform_input(source, shape, Row(shape, r), in, workspace.strip(0), inputs,
                     (r - rows.begin) * shape.tiles_across);
+  source.fetch(elements_of(shape, workspace.rows_after(shape, rows), in));
+  sink.fetch(elements_of(shape, rows, out));
   multiply_points(inputs, (rows.end - rows.begin) * shape.tiles_across, u, products);
   for (int64_t r = rows.begin; r < rows.end; ++r)
     transform_output(products, (r - rows.begin) * shape.tiles_across, shape, Row(shape, r), out, sink);
@@ -514,6 +531,7 @@ inline void add_up_rows(Source source, Gradient gradient, float* sums, const Sha
     transform_input(source, shape, Row(shape, r), in, workspace.strip(1), inputs, tile);
     transform_gradient(gradient, shape, Row(shape, r), out, gradients, tile);
   }
+  source.fetch(elements_of(shape, workspace.rows_after(shape, rows), in));
   add_products(gradients, inputs, (rows.end - rows.begin) * shape.tiles_across, sums);
 }
 
