@@ -4,12 +4,12 @@
     python benchmarks/time_to_accuracy.py runs/seed0 runs/seed1 runs/seed2
 
 The runs differ in their seeds and, as a whole schedule, in their length (--iterations) and progressive resizing
-(--data.initial-scale). Each schedule is a row of results/fashion-mnist-fast/results.json, which keeps the rows of
-others, and front.png shows them all. --test-curve has the test images read, and --monitoring.eval-every puts that off
-to the end.
+(--data.initial-scale). Each schedule is a row of results.json in the folder --out, which keeps the rows of others, and
+front.png shows them all; rows of another processor belong into another folder. --test-curve has the test images read,
+and --monitoring.eval-every puts that off to the end.
 
 The minutes are those of training alone, all iterations of a size of images at the rate of the last two hundred of three
-hundred, measured now on all cores: the runs themselves may have shared the machine with others.
+hundred, measured now on all cores, three times by turns: the runs themselves may have shared the machine with others.
 
 Accuracy is that of the single view (Sec. 4.2), and beside it that of `reslab eval --protocol shifted`, in nine views.
 """
@@ -37,7 +37,7 @@ from reslab.training.recipe_files import recipe_from_dict
 from reslab.training.resizing import initial_iterations
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "fashion-mnist-fast"
-MEASURED, LOGGED = 300, 50
+MEASURED, LOGGED, TURNS = 300, 50, 3
 RESIZING = ("initial_scale", "initial_share")
 
 
@@ -84,12 +84,11 @@ def schedule_of(row: dict[str, Any]) -> tuple[int, int, float]:
     return row["iterations"], row["initial_iterations"], row["initial_scale"]
 
 
-def rows_of(runs: Sequence[Run], full: list[float], shifted: dict[Path, float]) -> list[dict[str, Any]]:
+def rows_of(runs: Sequence[Run], shifted: dict[Path, float]) -> list[dict[str, Any]]:
     """A row for each schedule.
 
     Args:
         runs: finished ones.
-        full: images a second of the full size, which are measured once.
         shifted: the runs' errors under that protocol.
     """
     by_schedule: dict[tuple[int, float, int], list[Run]] = {}
@@ -98,11 +97,12 @@ def rows_of(runs: Sequence[Run], full: list[float], shifted: dict[Path, float]) 
         initial = initial_iterations(recipe)
         scale = recipe.data.initial_scale if initial else 1.0
         by_schedule.setdefault((initial, scale, recipe.iterations), []).append(run)
-    small = {
-        scale: rates_now(alike[0], "--data.initial-scale", str(scale), "--data.initial-share", "1")
-        for (initial, scale, _), alike in by_schedule.items()
-        if initial
-    }
+    full: list[float] = []
+    small: dict[float, list[float]] = {scale: [] for initial, scale, _ in by_schedule if initial}
+    for _ in range(TURNS):
+        full += rates_now(runs[0], "--data.initial-scale", "1")
+        for scale, rates in small.items():
+            rates += rates_now(runs[0], "--data.initial-scale", str(scale), "--data.initial-share", "1")
     rows = []
     for (initial, scale, iterations), alike in by_schedule.items():
         recipe, results = recipe_of(alike[0]), [run.figures() for run in alike]
@@ -154,6 +154,7 @@ def plot(record: dict[str, Any], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs")
+    parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder of the record ({FOLDER.name} by default)")
     asked = parser.parse_args()
     runs = [Run(folder) for folder in asked.runs]
     for run in runs:
@@ -161,18 +162,17 @@ def main() -> None:
             parser.error(f"{run.folder} is no finished run")
         if setting_of(run) != setting_of(runs[0]):
             parser.error(f"{run.folder} and {runs[0].folder} differ in more than seed and schedule")
-    path = FOLDER / "results.json"
-    full = rates_now(runs[0], "--data.initial-scale", "1")
+    path = asked.out / "results.json"
     tests = {run.folder: eval_shifted(run) for run in runs}
     settings = {**setting_of(runs[0]), "shifted": tests[runs[0].folder]["protocol_fields"]}
     before = read_benchmark(path) if path.exists() else None
-    rows = rows_of(runs, full, {folder: test["top1_error"] for folder, test in tests.items()})
+    rows = rows_of(runs, {folder: test["top1_error"] for folder, test in tests.items()})
     if before and before["settings"] == settings:
         measured = set(map(schedule_of, rows))
         rows += [row for row in before["rows"] if schedule_of(row) not in measured]
     record = make_record("time-to-accuracy", settings, sorted(rows, key=lambda row: row["minutes"]))
     write_json(path, record)
-    plot(record, FOLDER / "front.png")
+    plot(record, asked.out / "front.png")
     made = make_table(record)
     print_table(made.headings, made.rows)
     print(made.note)

@@ -182,6 +182,7 @@ def render(name: str) -> str:
         "int8-accuracy": bench_table,
         "time-to-accuracy": bench_table,
         "kernel-choice": bench_table,
+        "demo": bench_table,
         "convolutions": bench_table,
         "longer_training": longer_training,
     }

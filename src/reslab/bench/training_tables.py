@@ -174,7 +174,22 @@ def _time_to_accuracy(record: dict[str, Any]) -> ResultTable:
     return ResultTable(headings, tuple(rows), note)
 
 
+def _demo(record: dict[str, Any]) -> ResultTable:
+    rows = [
+        (row["name"], row["commit"], f"{row['median']:.0f}", f"{min(row['seconds']):.0f} to {max(row['seconds']):.0f}")
+        for row in record["rows"]
+    ]
+    settings = record["settings"]
+    ratios = settings["ratios"]
+    note = (
+        f"`{settings['command']}`, medians of {settings['turns']} turns, from nothing to the report; before / now "
+        f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})."
+    )
+    return ResultTable(("checkout", "commit", "seconds", "lowest to highest"), tuple(rows), note)
+
+
 TRAINING_TABLES = {
+    "demo": _demo,
     "training": _training,
     "profile": _profile,
     "kernel-choice": _kernel_choice,
