@@ -40,7 +40,7 @@ def test_timms_arguments_are_understood():
     assert model(torch.randn(1, 1, 64, 64)).shape == (1, 2048, 8, 8)
     spec = model.spec
     assert (spec.dropout, spec.stochastic_depth, spec.in_channels) == (0.3, 0.1, 1)
-    with pytest.raises(ModelError, match="no argument 'surprise'"):
+    with pytest.raises(TypeError, match="no argument 'surprise'"):
         timm.create_model("reslab_resnet20", surprise=1)
     with pytest.raises(ModelError, match="four stages"):
         timm.create_model("reslab_resnet20", output_stride=8)

@@ -1,7 +1,7 @@
 """What timm asks of a model, and what torch can do with one, over all registered networks."""
 
 import copy
-import warnings
+import pickle
 
 import pytest
 import torch
@@ -32,6 +32,11 @@ OTHERS = [
     "resnet50[stride=v1,stem_pool=ceil,shortcut=C]",
     "resnet50[replace_stride_with_dilation=false-true-true]",
     "resnet20[num_classes=0]",
+    "resnet20[block=single]",
+    "resnet20[block=triple]",
+    *(f"resnet20[order={order}]" for order in ("norm-after-addition", "relu-before-addition", "relu-only")),
+    *(f"resnet50[order={order},stem=cifar]" for order in ("norm-after-addition", "relu-before-addition", "relu-only")),
+    "resnet34[replace_stride_with_dilation=false-true-true]",
 ]
 SMALL = ["resnet20", "plain20", "resnet18", "preact_resnet18[stem=cifar]", "resnext50_32x4d", *OTHERS]
 
@@ -110,6 +115,39 @@ def test_the_classifier_is_reset(name):
         if model.spec.family == "resnet":
             model.reset_classifier(0, global_pool="")
             assert model(images).dim() == 4
+
+
+def test_other_poolings_before_the_classifier():
+    model = network("resnet20").eval()
+    images = images_for(model)
+    maps = model.forward_features(images)
+    mean, highest = maps.mean((2, 3)), maps.amax((2, 3))
+    pooled = {"avgmax": (mean + highest) / 2, "catavgmax": torch.cat([mean, highest], 1)}
+    for pooling, expected in pooled.items():
+        model.reset_classifier(5, pooling)
+        assert not model.fc.training
+        assert torch.allclose(model.forward_head(maps, pre_logits=True), expected)
+        assert model(images).shape == (2, 5)
+
+
+def test_a_vggs_pooling():
+    vgg = network("vgg16[blocks=1-1-1-1-1,widths=8-8-8-8-8]").eval()
+    maps = torch.randn(2, 8, 14, 14)
+    outputs = []
+    for pooling in ("avg", "max", "avgmax"):
+        vgg.global_pool = pooling
+        outputs.append(vgg.forward_head(maps))
+    highest = torch.nn.functional.adaptive_max_pool2d(maps, 7).flatten(1)
+    assert torch.equal(outputs[1], vgg.classifier(highest))
+    assert not torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+    vgg.reset_classifier(0, "")
+    assert torch.equal(vgg.forward_head(maps), maps)
+    vgg.reset_classifier(3)
+    assert vgg.global_pool == "avg"
+    for classes, pooling, message in ((3, "", "has no classifier"), (3, "catavgmax", "one map of 7x7")):
+        with pytest.raises(ModelError, match=message):
+            vgg.reset_classifier(classes, pooling)
 
 
 def test_max_pooling_before_the_classifier():
@@ -202,23 +240,50 @@ def test_torch_export_keeps_the_batch_dynamic(spelling):
             assert torch.allclose(program(images[:count]), model(images[:count]), rtol=1e-4, atol=1e-4)
 
 
+def scripted(model):
+    module = torch.jit.script(model)
+    assert list(module.state_dict()) == list(model.state_dict())
+    return module
+
+
+def exported(model):
+    return torch.export.export(model, (images_for(model),)).module()
+
+
+def captured(model):
+    torch.compiler.reset()
+    return torch.compile(model, backend="eager", fullgraph=True)
+
+
+def pickled(model):
+    return pickle.loads(pickle.dumps(model))  # noqa: S301 - our own bytes
+
+
+FORMS = (scripted, torch.fx.symbolic_trace, exported, captured, copy.deepcopy, pickled)
+QUICK = ("resnet20", "resnet18", "preact_resnet18", "resnext50_32x4d", "vgg16", "resnet20[order=relu-only]")
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "resnet20", "preact_resnet18", "vgg16"]
-    + [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet34", "resnet101", "resnet152")]
-    + [pytest.param(f"res{rest}", marks=pytest.mark.slow) for rest in ("next101_32x8d", "next101_64x4d")]
-    + [pytest.param("wide_resnet101_2", marks=pytest.mark.slow)],
+    ("form", "spelling"),
+    [
+        pytest.param(form, name, marks=() if name in QUICK and form is scripted else pytest.mark.slow)
+        for form in FORMS
+        for name in [*list_models(), *OTHERS]
+        if form not in (exported, captured) or name not in ("resnet1202", "preact_resnet1001")  # many minutes each
+    ],
 )
-def test_torchscript(name):
-    model = network(name).eval()
-    images = images_for(model, batch=1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*", category=FutureWarning)
-        scripted = torch.jit.script(model)
-    assert list(scripted.state_dict()) == list(model.state_dict())
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
+def test_in_every_form_it_computes_the_same(form, spelling):
+    model = network(spelling)
+    images = images_for(model)
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.momentum = 1.0  # the images' own statistics: with those of a fresh net a thousand layers overflow
     with torch.no_grad():
-        assert torch.equal(scripted(images), model(images))
+        model.train()(images)
+        expected = model.eval()(images)
+        assert expected.isfinite().all()
+        assert torch.allclose(form(model)(images), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
 @pytest.mark.usefixtures("compiler")
@@ -272,9 +337,9 @@ def test_keller_jordans_dropout_is_in_the_first_block_of_each_stage():
 @pytest.mark.parametrize(
     ("spelling", "message"),
     [
-        ("resnet18[groups=2]", "basic block"),
+        ("resnet18[groups=2]", "block=basic takes 1 and 64"),
+        ("resnet20[block=single,width_per_group=32]", "block=single takes 1 and 64"),
         ("resnet50[replace_stride_with_dilation=true]", "3 entries"),
-        ("resnet18[replace_stride_with_dilation=false-false-true]", "no dilation"),
         ("resnet50[width_per_group=0]", "whole number of at least 1"),
         (
             "resnet50[replace_stride_with_dilation=maybe]",
@@ -289,10 +354,17 @@ def test_keller_jordans_dropout_is_in_the_first_block_of_each_stage():
         ("resnet20[dropout=lots]", "a number"),
         ("plain20[stochastic_depth=0.5]", "nothing left"),
         ("plain20[order=pre]", "needs shortcuts"),
-        ("preact_resnet18[zero_init_residual=true]", "pre-activation"),
+        ("preact_resnet18[zero_init_residual=true]", "which order=pre does not have"),
+        ("resnet20[order=relu-before-addition,zero_init_residual=true]", "does not have"),
+        ("plain20[order=relu-only]", "needs shortcuts"),
+        ("resnet20[block=triple,order=pre]", "has the paper's order"),
+        ("resnet20[order=norm-after-addition,norm=none]", "needs a norm"),
+        ("resnet20[init_std=0.1]", "init_std is that of init=normal"),
+        ("resnet20[init=normal,init_std=0]", "init_std"),
         ("resnet20[norm=none,zero_init_residual=true]", "scale"),
         ("vgg16[shortcut=A]", "a VGG has no shortcuts"),
         ("vgg16[groups=2]", "a VGG has no groups"),
+        ("vgg16[init=looks-linear]", "hidden fully-connected layers"),
         ("resnet20[activation=relu6]", "activation must be relu, leaky_relu"),
     ],
 )

@@ -122,6 +122,9 @@ def test_over_the_grid_of_arguments_both_agree(block, norm):
         }
         ours, our_error = outcome(lambda: ResNet(BLOCKS[block][0], layers, **arguments))  # noqa: B023
         theirs, their_error = outcome(lambda: torchvision.models.ResNet(BLOCKS[block][1], layers, **arguments))  # noqa: B023
+        if block == "basic" and dilated is not None and len(dilated) == 3 and any(dilated):
+            assert their_error in (None, NotImplementedError, AttributeError, ValueError)
+            continue  # torchvision has no dilated basic blocks; timm has (test_clients.py)
         if their_error is not None:
             refused += 1
             assert our_error is not None, (row, their_error)

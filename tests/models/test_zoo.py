@@ -64,7 +64,7 @@ def test_a_wrong_n_is_refused(n):
         ("plain20[zero_init_residual=true]", "plain net"),
         ("resnet20[widths=64-32-16]", "can only add channels"),
         ("resnet20[widths=16-31-64,shortcut_padding=split]", "even number"),
-        ("resnet20[init=fan_sideways]", "fan_in or fan_out"),
+        ("resnet20[init=fan_sideways]", "fan_in, fan_out, torch"),
         ("resnet999999999998", "no model named"),
     ],
 )

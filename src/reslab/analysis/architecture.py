@@ -119,8 +119,8 @@ def describe(spec: NetSpec, image_size: Size, *, name: str | None = None) -> Arc
     if sum(unit.is_block for unit in units) > _MOST_BLOCKS:
         units = [replace(unit, times=len(list(equal))) for unit, equal in groupby(units)]
     notes = [f"{spec.depth:,} layers", f"{_count(summary.macs)} multiply-adds"]
-    if spec.order == "pre":
-        notes.append("norm, activation, convolution")
+    if spec.order != "post":
+        notes.append("norm, activation, convolution" if spec.order == "pre" else spec.order.replace("-", " "))
     return Architecture(name or spell(spec), tuple(notes), (*image_size, spec.in_channels), tuple(units))
 
 

@@ -20,7 +20,7 @@ from reslab.analysis.training_memory import (
     process_overhead,
 )
 from reslab.errors import ModelError
-from reslab.models.resnet import ResNet
+from reslab.models.residual import ResNet
 from reslab.models.spec import NetSpec
 
 __all__ = ["CheckpointPlan", "plan_checkpointing"]

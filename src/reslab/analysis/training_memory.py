@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from reslab.analysis.complexity import summarize
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
-from reslab.models.resnet import ResNet
+from reslab.models.residual import ResNet
 from reslab.models.spec import NetSpec
 
 __all__ = [

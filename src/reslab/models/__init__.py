@@ -1,12 +1,14 @@
 """What a network is: its description, the named ones, and the modules that it is built of.
 
 torchvision's names are here too, imported with torch on first use: `from reslab.models import ResNet, BasicBlock,
-Bottleneck, conv3x3, conv1x1, resnet18, ..., wide_resnet101_2`.
+Bottleneck, conv3x3, conv1x1`; and a function for every registered network, `resnet18` to `wide_resnet101_2`, `resnet20`
+to `resnet1202`, `vgg16`, ..., also in `reslab.models.__dict__`, where torchvision's and akamaster's trainers look.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from reslab.lazy import lazy_names
+from reslab.lazy import lazy_names as _lazy_names
+from reslab.models.named import CONSTRUCTORS as _CONSTRUCTORS
 from reslab.models.spec import NetSpec
 from reslab.models.zoo import cifar_resnet, list_models, parse_model, spell
 
@@ -14,19 +16,7 @@ if TYPE_CHECKING:
     from reslab.models.blocks import BasicBlock, Bottleneck
     from reslab.models.features import FeatureNetwork
     from reslab.models.layers import conv1x1, conv3x3
-    from reslab.models.named import (
-        resnet18,
-        resnet34,
-        resnet50,
-        resnet101,
-        resnet152,
-        resnext50_32x4d,
-        resnext101_32x8d,
-        resnext101_64x4d,
-        wide_resnet50_2,
-        wide_resnet101_2,
-    )
-    from reslab.models.resnet import ResNet
+    from reslab.models.residual import ResNet
     from reslab.models.vgg import VGG
 
 __all__ = [
@@ -41,18 +31,10 @@ __all__ = [
     "create_model",
     "list_models",
     "parse_model",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnext50_32x4d",
-    "resnext101_32x8d",
-    "resnext101_64x4d",
     "spell",
-    "wide_resnet50_2",
-    "wide_resnet101_2",
 ]
+__all__ += _CONSTRUCTORS
+globals().update(_CONSTRUCTORS)
 
 
 def create_model(
@@ -83,11 +65,11 @@ def create_model(
     return network
 
 
-_LAYERS = {"BasicBlock": "blocks", "Bottleneck": "blocks", "ResNet": "resnet", "VGG": "vgg"}
-_LAYERS |= dict.fromkeys(("conv1x1", "conv3x3"), "layers")
-_OF_TORCH = {name: f"reslab.models.{_LAYERS.get(name, 'named')}" for name in __all__ if name not in globals()}
+_OF_TORCH = dict.fromkeys(("BasicBlock", "Bottleneck"), "reslab.models.blocks")
+_OF_TORCH |= dict.fromkeys(("conv1x1", "conv3x3"), "reslab.models.layers")
+_OF_TORCH |= {"ResNet": "reslab.models.residual", "VGG": "reslab.models.vgg"}
 
-__getattr__, _ = lazy_names(__name__, _OF_TORCH)
+__getattr__, _ = _lazy_names(__name__, _OF_TORCH)
 
 
 def __dir__() -> list[str]:

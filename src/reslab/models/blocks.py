@@ -21,14 +21,19 @@ from reslab.models.layers import (
 from reslab.models.shortcuts import Gate
 from reslab.models.spec import NetSpec
 
-__all__ = ["BasicBlock", "Block", "BlockOptions", "Bottleneck", "DilationError", "PreActBasicBlock", "PreActBottleneck"]
+__all__ = [
+    "BasicBlock",
+    "Block",
+    "BlockOptions",
+    "Bottleneck",
+    "BranchShape",
+    "PreActBasicBlock",
+    "PreActBottleneck",
+    "refuse_in_basic_block",
+]
 
 # torchvision's blocks: ReLU, stride on the 3x3, an identity shortcut unless a downsample is given.
 _TORCHVISION = NetSpec(blocks=(2, 2, 2, 2), widths=(64, 128, 256, 512), shortcut="B", stem="imagenet")
-
-
-class DilationError(ModelError, NotImplementedError):
-    """A basic block with dilation, which torchvision does not implement either."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class BranchShape:
         stride: of the block.
         groups: of a bottleneck's 3x3 convolution.
         base_width: its channels a group where the stage's width is 64.
-        dilation: of it.
+        dilation: of it; of a basic block's first convolution.
+        last_dilation: of a basic block's second.
         norm: makes a norm.
         bias: whether the convolutions have one.
         stride_first: whether a bottleneck's stride is on its first 1x1 convolution.
@@ -55,6 +61,7 @@ class BranchShape:
     groups: int
     base_width: int
     dilation: int
+    last_dilation: int
     norm: NormLayer
     bias: bool
     stride_first: bool
@@ -74,12 +81,14 @@ class BlockOptions:
         dropout: probability at the end of the branch.
         drop_branch: probability of stochastic depth.
         shares_activation: in a pre-activation block, whether the shortcut starts after the first activation.
+        last_dilation: of a basic block's second convolution; that of the first by default.
     """
 
     spec: NetSpec = _TORCHVISION
     dropout: float = 0.0
     drop_branch: float = 0.0
     shares_activation: bool = False
+    last_dilation: int | None = None
 
 
 class Block(nn.Module):
@@ -92,7 +101,7 @@ class Block(nn.Module):
         downsample: what the shortcut does where it is not the identity.
         groups: of the 3x3 convolution of a bottleneck.
         base_width: channels a group where the stage's width is 64.
-        dilation: of the 3x3 convolution of a bottleneck.
+        dilation: of the 3x3 convolutions.
         norm_layer: makes the norms from a number of channels; the description's by default.
         options: what torchvision has no argument for.
 
@@ -100,7 +109,6 @@ class Block(nn.Module):
 
     Raises:
         ValueError: groups or a width for a basic block.
-        NotImplementedError: dilation for a basic block.
     """
 
     expansion: int = 1
@@ -132,23 +140,27 @@ class Block(nn.Module):
             groups,
             base_width,
             dilation,
+            options.last_dilation or dilation,
             norm,
             spec.conv_bias,
             stride_first=spec.stride == "v1",
         )
-        self.make_layers(shape)
         # Before a convolution it may overwrite its input only where that is not the block's input.
-        self.relu = make_activation(spec.activation, inplace=spec.order == "post")
+        self.make_layers(shape, make_activation(spec.activation, inplace=spec.order == "post"))
         self.downsample = downsample
-        self.plain = spec.shortcut == "none"
+        self.order, self.plain = str(spec.order), spec.shortcut == "none"
         self.shares_activation = options.shares_activation
         self.se = SqueezeExcitation(out_channels, spec.squeeze_excitation) if spec.squeeze_excitation else None
         self.dropout = nn.Dropout(options.dropout) if options.dropout else None
         self.drop_branch = StochasticDepth(options.drop_branch) if options.drop_branch else None
         self.gate = Gate(spec, inplanes, out_channels, stride) if spec.shortcut == "gated" else None
 
-    def make_layers(self, shape: BranchShape) -> None:
-        """Makes the branch's convolutions and norms."""
+    def make_layers(self, shape: BranchShape, activation: nn.Module) -> None:
+        """Makes the branch's convolutions and norms, and `relu`, in the order in which torchvision prints them."""
+        raise NotImplementedError
+
+    def last_norm(self) -> nn.Module:
+        """The norm with which the branch ends."""
         raise NotImplementedError
 
     def add_shortcut(self, x: Tensor, residual: Tensor) -> Tensor:
@@ -175,13 +187,17 @@ class BasicBlock(Block):
 
     expansion = 1
 
-    def make_layers(self, shape: BranchShape) -> None:
-        _refuse_in_basic_block(shape)
+    def make_layers(self, shape: BranchShape, activation: nn.Module) -> None:
+        refuse_in_basic_block(shape)
         width = shape.width
-        self.conv1 = conv3x3(shape.in_channels, width, shape.stride, bias=shape.bias)
+        self.conv1 = conv3x3(shape.in_channels, width, shape.stride, dilation=shape.dilation, bias=shape.bias)
         self.bn1 = shape.norm(width)
-        self.conv2 = conv3x3(width, width, bias=shape.bias)
+        self.relu = activation
+        self.conv2 = conv3x3(width, width, dilation=shape.last_dilation, bias=shape.bias)
         self.bn2 = shape.norm(width)
+
+    def last_norm(self) -> nn.Module:
+        return self.bn2
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.relu(self.bn1(self.conv1(x)))
@@ -198,7 +214,7 @@ class Bottleneck(Block):
 
     expansion = 4
 
-    def make_layers(self, shape: BranchShape) -> None:
+    def make_layers(self, shape: BranchShape, activation: nn.Module) -> None:
         narrowing, middle, widening = _bottleneck_convolutions(shape)
         self.conv1 = narrowing
         self.bn1 = shape.norm(shape.inner_width)
@@ -206,6 +222,10 @@ class Bottleneck(Block):
         self.bn2 = shape.norm(shape.inner_width)
         self.conv3 = widening
         self.bn3 = shape.norm(shape.out_channels)
+        self.relu = activation
+
+    def last_norm(self) -> nn.Module:
+        return self.bn3
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.relu(self.bn1(self.conv1(x)))
@@ -223,13 +243,14 @@ class PreActBasicBlock(Block):
 
     expansion = 1
 
-    def make_layers(self, shape: BranchShape) -> None:
-        _refuse_in_basic_block(shape)
+    def make_layers(self, shape: BranchShape, activation: nn.Module) -> None:
+        refuse_in_basic_block(shape)
         width = shape.width
         self.bn1 = shape.norm(shape.in_channels)
-        self.conv1 = conv3x3(shape.in_channels, width, shape.stride, bias=shape.bias)
+        self.conv1 = conv3x3(shape.in_channels, width, shape.stride, dilation=shape.dilation, bias=shape.bias)
         self.bn2 = shape.norm(width)
-        self.conv2 = conv3x3(width, width, bias=shape.bias)
+        self.conv2 = conv3x3(width, width, dilation=shape.last_dilation, bias=shape.bias)
+        self.relu = activation
 
     def forward(self, x: Tensor) -> Tensor:
         activated = self.relu(self.bn1(x))
@@ -243,7 +264,7 @@ class PreActBottleneck(Block):
 
     expansion = 4
 
-    def make_layers(self, shape: BranchShape) -> None:
+    def make_layers(self, shape: BranchShape, activation: nn.Module) -> None:
         narrowing, middle, widening = _bottleneck_convolutions(shape)
         self.bn1 = shape.norm(shape.in_channels)
         self.conv1 = narrowing
@@ -251,6 +272,7 @@ class PreActBottleneck(Block):
         self.conv2 = middle
         self.bn3 = shape.norm(shape.inner_width)
         self.conv3 = widening
+        self.relu = activation
 
     def forward(self, x: Tensor) -> Tensor:
         activated = self.relu(self.bn1(x))
@@ -270,8 +292,7 @@ def _bottleneck_convolutions(shape: BranchShape) -> tuple[nn.Conv2d, nn.Conv2d, 
     )
 
 
-def _refuse_in_basic_block(shape: BranchShape) -> None:
+def refuse_in_basic_block(shape: BranchShape) -> None:
+    """Raises ModelError for what only bottlenecks have."""
     if shape.groups != 1 or shape.base_width != 64:
         raise ModelError("groups and width_per_group are a bottleneck's: a basic block takes 1 and 64.")
-    if shape.dilation > 1:
-        raise DilationError("a basic block has no dilation; use a bottleneck, or leave the strides as they are.")

@@ -1,7 +1,7 @@
 """From a description to a network."""
 
 from reslab.models.features import FeatureNetwork
-from reslab.models.resnet import ResNet
+from reslab.models.residual import ResNet
 from reslab.models.spec import NetSpec
 from reslab.models.vgg import VGG
 

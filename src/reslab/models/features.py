@@ -3,19 +3,44 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from reslab.errors import ModelError
 from reslab.models.spec import NetSpec
 
-__all__ = ["FeatureNetwork"]
+__all__ = ["LAST_GROUP", "FeatureNetwork", "pool"]
 
-_POOLS = ("avg", "max", "")
+_POOLS = ("avg", "max", "avgmax", "catavgmax", "")
+LAST_GROUP = (99999,)
+"""timm's number of a group of parameters after all others."""
+
+
+def pool(x: Tensor, how: str) -> Tensor:
+    """Global pooling by timm's names.
+
+    Args:
+        x: (N, C, H, W).
+        how: avg; max; avgmax, their mean; catavgmax, one after the other, (N, 2C); empty for none.
+
+    Returns:
+        (N, C), or x as it is.
+    """
+    if how == "":
+        return x
+    mean, highest = functional.adaptive_avg_pool2d(x, 1), functional.adaptive_max_pool2d(x, 1)
+    if how == "avg":
+        return torch.flatten(mean, 1)
+    if how == "max":
+        return torch.flatten(highest, 1)
+    if how == "avgmax":
+        return torch.flatten(0.5 * (mean + highest), 1)
+    return torch.flatten(torch.cat([mean, highest], 1), 1)
 
 
 class FeatureNetwork(nn.Module):
@@ -26,16 +51,25 @@ class FeatureNetwork(nn.Module):
         num_classes: outputs; 0 without a classifier.
         num_features: channels of `forward_features`.
         head_hidden_size: channels that the classifier sees.
+        in_chans: channels of the images.
         feature_info: a dictionary for each intermediate feature map, with `num_chs`, `reduction` and `module`.
     """
 
-    spec: NetSpec
-    num_classes: int
-    num_features: int
-    head_hidden_size: int
-    feature_info: list[dict[str, Any]]
-    grad_checkpointing: bool = False
-    global_pool: str = "avg"
+    __jit_unused_properties__ = ("recomputes", "stages")  # for torch.jit.script, which compiles the others
+
+    if TYPE_CHECKING:  # TorchScript would compile the types
+        spec: NetSpec
+        num_classes: int
+        num_features: int
+        head_hidden_size: int
+        in_chans: int
+        norm: nn.Module | None
+        ends_activated: bool
+        feature_info: list[dict[str, Any]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grad_checkpointing, self.global_pool = False, "avg"  # TorchScript sees no attributes of the class
 
     # What a network defines
 
@@ -61,6 +95,14 @@ class FeatureNetwork(nn.Module):
 
     def initialize(self) -> None:
         """Draws the weights that are not as torch's own modules draw them."""
+        raise NotImplementedError
+
+    def prune_after(self, index: int) -> None:
+        """Takes away what comes after an intermediate map."""
+        raise NotImplementedError
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Regular expressions that group parameters by depth, for rates that differ from layer to layer."""
         raise NotImplementedError
 
     # What follows from it
@@ -130,40 +172,65 @@ class FeatureNetwork(nn.Module):
             raise ModelError(f"indices={list(indices)} must name some of the feature maps 0 to {count - 1}.")
         return wanted
 
-    def pool_features(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C), or as it is where `reset_classifier` has taken the pooling away."""
-        if self.global_pool == "avg":
-            return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)
-        return torch.flatten(nn.functional.adaptive_max_pool2d(x, 1), 1) if self.global_pool == "max" else x
-
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Puts a fresh classifier in place of the last layer.
 
         Args:
             num_classes: 0 for none: the network then returns features.
-            global_pool: `avg`, `max`, or empty for the unpooled map; as it is by default.
+            global_pool: `avg`, `max`, `avgmax`, `catavgmax`, or empty for the unpooled map; as it is by default.
 
         Raises:
             ModelError: a negative number, or an unknown pooling.
         """
         if global_pool is not None and global_pool not in _POOLS:
-            raise ModelError(f"global_pool={global_pool!r} is not known: choose avg, max or an empty text.")
+            raise ModelError(
+                f"global_pool={global_pool!r} is not known: choose {', '.join(_POOLS[:-1])} or an empty text."
+            )
         self.spec = replace(self.spec, num_classes=num_classes)
-        parameter = next(self.parameters())
-        fresh: nn.Module = nn.Linear(self.head_hidden_size, num_classes) if num_classes else nn.Identity()
-        self.set_classifier(fresh.to(device=parameter.device, dtype=parameter.dtype))
-        self.num_classes = num_classes
         if global_pool is not None:
             self.global_pool = global_pool
+        parameter = next(self.parameters())
+        fresh: nn.Module = nn.Linear(self.classifier_inputs(), num_classes) if num_classes else nn.Identity()
+        self.set_classifier(fresh.to(device=parameter.device, dtype=parameter.dtype).train(self.training))
+        self.num_classes = num_classes
+
+    def classifier_inputs(self) -> int:
+        """Numbers that the classifier sees of an image."""
+        return self.head_hidden_size * (2 if self.global_pool == "catavgmax" else 1)
+
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] | None = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Takes away what the intermediate maps asked for do not need.
+
+        Args:
+            indices: as in `forward_intermediates`.
+            prune_norm: take away the network's last norm, too.
+            prune_head: take away the classifier and the pooling before it.
+
+        Where the last map is not among them, both go in any case: they were made for its channels.
+
+        Returns:
+            The indices, counted from 0.
+        """
+        wanted = self._feature_indices(indices)
+        last, earlier = max(wanted), max(wanted) < len(self.feature_info) - 1
+        self.prune_after(last)
+        self.feature_info = self.feature_info[: last + 1]
+        if prune_norm or earlier:
+            self.norm, self.ends_activated = None, False
+        if prune_head or earlier:
+            self.num_features = self.head_hidden_size = self.feature_info[last]["num_chs"]
+            self.prune_head()
+        return wanted
+
+    def prune_head(self) -> None:
+        """Takes away the classifier and the pooling before it."""
+        self.reset_classifier(0, "")
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """In training keep only the blocks' inputs and compute the rest again for the gradients."""
         self.grad_checkpointing = enable
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Regular expressions that group parameters by depth, for rates that differ from layer to layer."""
-        block = r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)"
-        return {"stem": r"^conv1|^bn1", "blocks": block}
 
     @property
     def recomputes(self) -> bool:
@@ -172,7 +239,11 @@ class FeatureNetwork(nn.Module):
 
     def recomputed(self, function: Callable[[Tensor], Tensor], layers: nn.Module, x: Tensor) -> Tensor:
         """`function` of x, with only x kept for the gradients; `layers` are those it goes through."""
-        output: Tensor = checkpoint(function, x, use_reentrant=False, context_fn=lambda: _contexts(layers))
+        output: Tensor
+        if torch.compiler.is_compiling():  # which counts a batch once by itself, and cannot read the contexts
+            output = checkpoint(function, x, use_reentrant=False)
+        else:
+            output = checkpoint(function, x, use_reentrant=False, context_fn=lambda: _contexts(layers))
         return output
 
 

@@ -14,7 +14,6 @@ __all__ = [
     "StochasticDepth",
     "conv1x1",
     "conv3x3",
-    "initialize_convolution",
     "make_activation",
     "norm_layer_of",
 ]
@@ -55,13 +54,6 @@ def conv3x3(
 def conv1x1(in_planes: int, out_planes: int, stride: int = 1, bias: bool = False) -> nn.Conv2d:
     """1x1 convolution."""
     return nn.Conv2d(in_planes, out_planes, kernel_size=1, stride=stride, bias=bias)
-
-
-def initialize_convolution(convolution: nn.Conv2d, mode: str) -> None:
-    """He initialisation (Sec. 3.4), by `fan_in` or `fan_out`; biases start at 0."""
-    nn.init.kaiming_normal_(convolution.weight, mode=mode, nonlinearity="relu")  # type: ignore[arg-type]
-    if convolution.bias is not None:
-        nn.init.zeros_(convolution.bias)
 
 
 def make_activation(name: str, *, inplace: bool = True) -> nn.Module:

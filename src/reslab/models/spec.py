@@ -10,17 +10,17 @@ from reslab.fields import build, check, knob, to_plain
 __all__ = ["NetSpec"]
 
 Family = Literal["resnet", "vgg"]
-Block = Literal["basic", "bottleneck"]
+Block = Literal["basic", "bottleneck", "single", "triple"]
 Shortcut = Literal["A", "B", "C", "avgpool", "gated", "none"]
 ShortcutPadding = Literal["append", "split"]
 Gate = Literal["exclusive", "shortcut-only"]
-Order = Literal["post", "pre"]
+Order = Literal["post", "pre", "norm-after-addition", "relu-before-addition", "relu-only"]
 StridePlacement = Literal["v1", "v1.5"]
 Stem = Literal["cifar", "imagenet", "deep"]
 StemPool = Literal["padded", "ceil"]
 Norm = Literal["batch", "group", "none"]
 Activation = Literal["relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid"]
-Init = Literal["fan_in", "fan_out"]
+Init = Literal["fan_in", "fan_out", "torch", "xavier", "normal", "identity", "looks-linear"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,8 @@ class NetSpec:
     )
     block: Block = knob(
         "basic",
-        "Kind of block. basic: two 3x3 convolutions; bottleneck: 1x1, 3x3, 1x1 with a fourfold output (Fig. 5).",
+        "Kind of block. basic: two 3x3 convolutions; bottleneck: 1x1, 3x3, 1x1 with a fourfold output (Fig. 5); "
+        "single and triple: one and three 3x3 convolutions (Sec. 3.2).",
     )
     widths: tuple[int, ...] = knob(
         (16, 32, 64), "Channels of each stage, before a bottleneck's expansion.", least=1, vgg=True
@@ -84,8 +85,9 @@ class NetSpec:
     )
     order: Order = knob(
         "post",
-        "Order in a block. post: convolution, norm, activation (the paper); "
-        "pre: norm, activation, convolution (arXiv 1603.05027).",
+        "Order in a block. post: convolution, norm, activation (the paper); pre: norm, activation, convolution; "
+        "and three that arXiv 1603.05027 tried on the way: norm-after-addition, relu-before-addition, and relu-only, "
+        "with the activation before each convolution and the norm after it.",
     )
     stride: StridePlacement = knob(
         "v1.5",
@@ -149,9 +151,12 @@ class NetSpec:
     in_channels: int = knob(3, "Channels of the images: 1 for grey, 3 for colour.", least=1, vgg=True)
     init: Init = knob(
         "fan_out",
-        "He initialisation by fan-in (the paper's equation) or fan-out (fb.resnet.torch, torchvision).",
+        "Initial weights of the convolutions: He's by fan-in (the paper's equation) or fan-out (fb.resnet.torch, "
+        "torchvision); torch's own (kuangliu); Xavier's (arXiv 1502.01852 compares it); normal, with init_std; "
+        "identity; or looks-linear, by which a plain net of ReLUs starts as a linear one (arXiv 1702.08591).",
         vgg=True,
     )
+    init_std: float = knob(0.01, "Standard deviation of init=normal, as in VGG and AlexNet.", above=0, vgg=True)
     zero_init_residual: bool = knob(
         False,
         "Start the last batch norm of every residual branch at scale 0 (arXiv 1706.02677).",
@@ -178,6 +183,7 @@ class NetSpec:
 
     def _contradictions(self) -> Iterator[tuple[bool, str]]:
         """Pairs of a condition that must not hold, and what to say where it does."""
+        yield self._is_set("init_std") and self.init != "normal", "init_std is that of init=normal: leave it out."
         if self.family == "vgg":
             resnets_only = [
                 field.name for field in fields(self) if "vgg" not in field.metadata and self._is_set(field.name)
@@ -187,6 +193,7 @@ class NetSpec:
                 self.shortcut != "none" or self.stem != "imagenet",
                 ("a VGG has no shortcuts and no stem of its own: it takes shortcut=none and stem=imagenet."),
             )
+            yield self.init == "looks-linear", "init=looks-linear is for nets without hidden fully-connected layers."
             return
         plain = self.shortcut == "none"
         yield (
@@ -195,18 +202,27 @@ class NetSpec:
         )
         yield self.zero_init_residual and self.norm == "none", "zero_init_residual needs a norm whose scale can be 0."
         yield (
-            self.zero_init_residual and self.order == "pre",
-            ("zero_init_residual needs a norm at the end of the branch, which pre-activation does not have."),
+            self.zero_init_residual and self.order not in ("post", "relu-only"),
+            (f"zero_init_residual needs a norm at the end of the branch, which order={self.order} does not have."),
         )
         yield (
             self.stochastic_depth > 0 and plain,
             ("stochastic_depth needs shortcuts: a plain net without a block's branch has nothing left."),
         )
         yield (
-            self.block == "basic" and (self.groups, self.width_per_group) != (1, 64),
-            ("groups and width_per_group are a bottleneck's: a basic block takes groups=1 and width_per_group=64."),
+            self.block != "bottleneck" and (self.groups, self.width_per_group) != (1, 64),
+            (f"groups and width_per_group are a bottleneck's: block={self.block} takes 1 and 64."),
         )
-        yield self.order == "pre" and plain, "order=pre needs shortcuts: it is about what the addition sees."
+        reordered = self.order != "post"
+        yield reordered and plain, f"order={self.order} needs shortcuts: it is about what the addition sees."
+        yield (
+            reordered and self.block in ("single", "triple"),
+            f"block={self.block} has the paper's order: leave order={self.order} out, or take basic or bottleneck.",
+        )
+        yield (
+            self.order == "norm-after-addition" and self.norm == "none",
+            "order=norm-after-addition needs a norm.",
+        )
         projects = self.shortcut in ("B", "C")
         yield self.projection_pool and not projects, "projection_pool needs a projection: shortcut B or C."
         yield not self.projection_norm and not projects, "projection_norm=false needs a projection: shortcut B or C."
@@ -242,6 +258,11 @@ class NetSpec:
                 )
             channels = out
 
+    @property
+    def layers_per_block(self) -> int:
+        """Convolutions of a block's branch."""
+        return {"single": 1, "basic": 2, "bottleneck": 3, "triple": 3}[self.block]
+
     def inner_width(self, width: int) -> int:
         """Channels of a bottleneck's 3x3 convolution in a stage of this width."""
         return int(width * (self.width_per_group / 64.0)) * self.groups
@@ -262,7 +283,7 @@ class NetSpec:
         if self.family == "vgg":
             return sum(self.blocks) + 3
         stem = 3 if self.stem == "deep" else 1
-        return stem + sum(self.blocks) * (3 if self.block == "bottleneck" else 2) + 1
+        return stem + sum(self.blocks) * self.layers_per_block + 1
 
     @property
     def usual_input_size(self) -> int:

@@ -1,7 +1,7 @@
 """The named networks, as data, and the one-line spelling of any network. Importing this module imports no torch.
 
 A spelling is a name, or a name with fields of `NetSpec` changed in brackets: `resnet20[shortcut=C,num_classes=100]`.
-Besides the registered names, `resnet{6n+2}` and `plain{6n+2}` are known for every n (Sec. 4.2).
+Besides the registered names, `resnet{6n+2}`, `plain{6n+2}` and `keller_jordan{6n+2}` are known for every n (Sec. 4.2).
 """
 
 import fnmatch
@@ -30,26 +30,33 @@ __all__ = [
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A registered network: its description, and where the name comes from."""
+    """A registered network.
+
+    Args:
+        spec: its description.
+        source: where the name comes from.
+        whole: whether `spell` uses the name for this very network alone, and no other name with fields in brackets.
+    """
 
     spec: NetSpec
     source: str
+    whole: bool = False
 
 
 _REGISTRY: dict[str, NamedModel] = {}
-_CIFAR_NAME = re.compile(r"(resnet|plain)([1-9]\d{0,4})")
+_CIFAR_NAME = re.compile(r"(resnet|plain|keller_jordan)([1-9]\d{0,4})")
 _SPELLING = re.compile(r"\s*([\w.-]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
 
 
-def register(name: str, source: str, spec: NetSpec) -> None:
-    """Adds a named network.
+def register(name: str, source: str, spec: NetSpec, *, whole: bool = False) -> None:
+    """Adds a named network, with arguments as in `NamedModel`.
 
     Raises:
         ModelError: the name is taken.
     """
     if name in _REGISTRY:
         raise ModelError(f"a model named {name!r} is registered already; give the new one another name.")
-    _REGISTRY[name] = NamedModel(spec, source)
+    _REGISTRY[name] = NamedModel(spec, source, whole)
 
 
 def cifar_resnet(n: int, **overrides: Any) -> NetSpec:
@@ -70,6 +77,7 @@ def cifar_resnet(n: int, **overrides: Any) -> NetSpec:
 _FOUR_STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 _VGG_CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 _PREACT = "arXiv 1603.05027"
+_KELLER_JORDAN = "KellerJordan/ResNet-PyTorch-CIFAR10"
 
 
 def _imagenet(depth: int, **overrides: Any) -> NetSpec:
@@ -83,6 +91,10 @@ def _imagenet(depth: int, **overrides: Any) -> NetSpec:
         num_classes=1000,
     )
     return replace(spec, **overrides)
+
+
+def _keller_jordan(n: int) -> NetSpec:
+    return cifar_resnet(n, conv_bias=True, branch_dropout=0.5)
 
 
 def _vgg(depth: int, **overrides: Any) -> NetSpec:
@@ -122,8 +134,11 @@ def _register_all() -> None:
         n = (depth - 2) // 9
         spec = cifar_resnet(n, block="bottleneck", order="pre", shortcut="B", projection_norm=False)
         register(f"preact_resnet{depth}", f"{_PREACT}, Table 4", spec)
-    keller_jordan = cifar_resnet(5, conv_bias=True, branch_dropout=0.5)
-    register("keller_jordan32", "KellerJordan/ResNet-PyTorch-CIFAR10", keller_jordan)
+    register("keller_jordan32", _KELLER_JORDAN, _keller_jordan(5))
+    for depth in _FOUR_STAGES:
+        spec = _imagenet(depth, stem="cifar", num_classes=10, init="torch")
+        register(f"kuangliu_resnet{depth}", "kuangliu/pytorch-cifar", spec, whole=True)
+        register(f"seresnet{depth}", "arXiv 1709.01507", _imagenet(depth, squeeze_excitation=16), whole=True)
     for depth in _VGG_CONVOLUTIONS:
         register(f"vgg{depth}", "arXiv 1409.1556", _vgg(depth))
         register(f"vgg{depth}_bn", "torchvision", _vgg(depth, norm="batch"))
@@ -136,7 +151,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def named_model(name: str) -> NamedModel:
-    """The network of a registered name, or of `resnet{6n+2}` or `plain{6n+2}`.
+    """The network of a registered name, or of `resnet{6n+2}`, `plain{6n+2}` or `keller_jordan{6n+2}`.
 
     Raises:
         ModelError: no such network; the message suggests near names.
@@ -144,8 +159,11 @@ def named_model(name: str) -> NamedModel:
     if name in _REGISTRY:
         return _REGISTRY[name]
     if (match := _CIFAR_NAME.fullmatch(name)) and (depth := int(match[2])) >= 8 and depth % 6 == 2:
+        n = (depth - 2) // 6
+        if match[1] == "keller_jordan":
+            return NamedModel(_keller_jordan(n), _KELLER_JORDAN)
         shortcut = "none" if match[1] == "plain" else "A"
-        return NamedModel(cifar_resnet((depth - 2) // 6, shortcut=shortcut), "Sec. 4.2, 6n+2 layers")
+        return NamedModel(cifar_resnet(n, shortcut=shortcut), "Sec. 4.2, 6n+2 layers")
     hint = suggestion(name, _REGISTRY, "; `reslab models` lists them.", most=3)
     raise ModelError(f"there is no model named {name!r}{hint}")
 
@@ -222,7 +240,10 @@ def with_fields(spelling: str, overrides: Mapping[str, Any]) -> str:
 
 def spell(spec: NetSpec) -> str:
     """The shortest spelling of a description; `parse_model` reads it back to an equal one."""
-    candidates = [(name, model.spec) for name, model in _REGISTRY.items()]
+    whole = next((name for name, model in _REGISTRY.items() if model.whole and model.spec == spec), None)
+    if whole:
+        return whole
+    candidates = [(name, model.spec) for name, model in _REGISTRY.items() if not model.whole]
     if len(set(spec.blocks)) == 1 and len(spec.blocks) == 3:
         depth = 6 * spec.blocks[0] + 2
         candidates += [(name, named_model(name).spec) for name in (f"resnet{depth}", f"plain{depth}")]

@@ -9,7 +9,7 @@ from reslab.models import spell
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
 from reslab.models.released import load_pretrained
-from reslab.models.resnet import ResNet
+from reslab.models.residual import ResNet
 from reslab.models.weights import HeadReplacedWarning, LoadReport
 from reslab.models.zoo import base_name
 from reslab.training.ghost import use_ghost_batches

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from reslab.models.blocks import BasicBlock, Block, Bottleneck, PreActBasicBlock, PreActBottleneck
-from reslab.models.resnet import ResNet
+from reslab.models.residual import ResNet
 from reslab.models.spec import NetSpec
 from reslab.training.kernels import winograd
 from reslab.training.kernels.block import block_output
@@ -19,6 +19,7 @@ __all__ = ["finds_convolutions", "finds_norms", "fuse_norms", "scratch_bytes", "
 def finds_norms(spec: NetSpec) -> bool:
     """Whether `fuse_norms` finds blocks in such a network that it can change."""
     usual = spec.family == "resnet" and spec.norm == "batch" and spec.activation == "relu"
+    usual = usual and spec.block in ("basic", "bottleneck") and spec.order in ("post", "pre")
     return usual and spec.shortcut != "gated" and not spec.squeeze_excitation and not spec.stochastic_depth
 
 
@@ -46,7 +47,7 @@ def scratch_bytes(spec: NetSpec, threads: int) -> int:
 
 def _widths(spec: NetSpec) -> tuple[int, ...]:
     """Channels of the stages' convolutions of 3x3."""
-    return spec.widths if spec.block == "basic" else tuple(map(spec.inner_width, spec.widths))
+    return tuple(map(spec.inner_width, spec.widths)) if spec.block == "bottleneck" else spec.widths
 
 
 def use_winograd(model: nn.Module) -> None:
