@@ -172,7 +172,8 @@ def main() -> None:
         rows += [row for row in before["rows"] if schedule_of(row) not in measured]
     record = make_record("time-to-accuracy", settings, sorted(rows, key=lambda row: row["minutes"]))
     write_json(path, record)
-    plot(record, asked.out / "front.png")
+    if len(record["rows"]) > 1:
+        plot(record, asked.out / "front.png")
     made = make_table(record)
     print_table(made.headings, made.rows)
     print(made.note)

@@ -15,7 +15,7 @@ from reslab.lazy import lazy_names
 
 if TYPE_CHECKING:
     from reslab import bench
-    from reslab.analysis.complexity import summarize
+    from reslab.analysis.complexity import summarize, summary
     from reslab.api import Network, load
     from reslab.data import available_roles, load_data
     from reslab.deploy.testing import evaluate_networks
@@ -47,6 +47,7 @@ __all__ = [
     "load_weights",
     "run_experiment",
     "summarize",
+    "summary",
     "train",
 ]
 
@@ -64,7 +65,7 @@ __getattr__, __dir__ = lazy_names(
         "evaluate_networks": "reslab.deploy.testing",
         "load_weights": "reslab.models.weights",
         "run_experiment": "reslab.paper.run",
-        "summarize": "reslab.analysis.complexity",
+        **dict.fromkeys(("summarize", "summary"), "reslab.analysis.complexity"),
         "train": "reslab.training",
     },
 )

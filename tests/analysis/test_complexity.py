@@ -1,8 +1,9 @@
 import pytest
 import torch
+import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
-from reslab.analysis.complexity import count_macs, count_winograd_macs, summarize
+from reslab.analysis.complexity import count_macs, count_winograd_macs, summarize, summary
 from reslab.errors import ModelError
 from reslab.models import create_model, parse_model
 
@@ -102,3 +103,48 @@ def test_layers_come_in_order_with_their_shapes():
 def test_images_too_small_for_a_network_get_a_sentence():
     with pytest.raises(ModelError, match="too small"):
         summarize(parse_model("resnet20[shortcut=avgpool]"), (1, 1))
+
+
+def test_any_module_is_summed_up_as_by_torchinfo(capsys):
+    summary(torchvision.models.resnet18(), (128, 3, 224, 224))
+    printed = capsys.readouterr().out
+    for number in ("11,689,512", "232.20 G", "77.07 MB", "5087.67 MB", "46.76 MB", "5211.49 MB"):
+        assert number in printed
+    model = torchvision.models.densenet121()
+    with FlopCounterMode(display=False) as counter:
+        model.eval()(torch.zeros(2, 3, 64, 64))
+    assert 2 * summary(model, (2, 3, 64, 64), verbose=False).macs == counter.get_total_flops()
+    assert summary("resnet20", verbose=False).macs == count_macs(parse_model("resnet20"), (32, 32))
+
+
+def test_a_module_that_is_summed_up_stays_as_it_is():
+    model = torchvision.models.resnet18().train()
+    model.layer1.eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    summary(model, (1, 3, 64, 64), verbose=False)
+    assert model.training
+    assert not model.layer1.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_layers_that_are_used_twice_count_once():
+    layer = torch.nn.Conv2d(4, 4, 3, padding=1)
+    found = summary(torch.nn.Sequential(layer, layer), (1, 4, 8, 8), verbose=False)
+    assert sum(row.parameters for row in found.layers) == found.parameters == 148
+    assert found.macs == 2 * 8 * 8 * 4 * 4 * 9
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "message"),
+    [
+        (torch.nn.Linear(3, 4), None, "Give input_size"),
+        (torch.nn.Linear(3, 4), (1, 3), "four positive numbers"),
+        (torch.nn.Conv2d(3, 4, 3), (1, 1, 8, 8), "does not take 8x8 images"),
+        ("resnet20", (1, 3, 0, 32), "four positive numbers"),
+        ("resnet21", None, "no model named"),
+    ],
+)
+def test_what_cannot_be_summed_up_gets_a_sentence(model, size, message):
+    with pytest.raises(ModelError, match=message):
+        summary(model, size)

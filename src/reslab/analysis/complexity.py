@@ -4,9 +4,10 @@ Multiply-adds are counted as in Table 1 ("FLOPs"): those of convolutions and ful
 included, and none of batch norm, ReLU, pooling or additions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from math import prod
 from typing import Any
 
 import torch
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 from reslab.errors import ModelError
 from reslab.models.build import build
 from reslab.models.spec import NetSpec
+from reslab.models.zoo import parse_model
 from reslab.texts import show_count
 
-__all__ = ["Layer", "Summary", "count_macs", "count_winograd_macs", "summarize"]
+__all__ = ["Layer", "Summary", "count_macs", "count_winograd_macs", "summarize", "summary"]
 
 _BYTES = 4  # float32
 
@@ -125,15 +127,13 @@ class Summary:
     @property
     def input_bytes(self) -> int:
         """Of the float32 images."""
-        return _BYTES * _volume(self.input_shape)
+        return _BYTES * prod(self.input_shape)
 
     @property
     def activation_bytes(self) -> int:
         """Outputs of the layers with parameters, once forward and once as gradients: what training holds (torchinfo's
         "forward/backward pass size")."""
-        return (
-            2 * _BYTES * sum(_volume(layer.output_shape) for layer in self.layers if layer.is_leaf and layer.parameters)
-        )
+        return 2 * _BYTES * sum(prod(layer.output_shape) for layer in self.layers if layer.is_leaf and layer.parameters)
 
     @property
     def parameter_bytes(self) -> int:
@@ -174,46 +174,104 @@ def summarize(spec: NetSpec, image_size: tuple[int, int], batch_size: int = 1) -
         ModelError: the images are too small for the network.
     """
     with torch.device("meta"):
-        model = build(spec)
+        model = build(spec).eval()
+    return _summarize(model, (batch_size, spec.in_channels, *image_size))
+
+
+def summary(
+    model: str | NetSpec | nn.Module, input_size: Sequence[int] | None = None, *, verbose: bool = True
+) -> Summary:
+    """Parameters, multiply-adds and memory of any module, as torchinfo counts them.
+
+    Nothing is computed, and the module stays as it is.
+
+    Args:
+        model: a name or spelling, a description, or any module that takes one batch of images.
+        input_size: (N, C, H, W); one image of the size that the network was made for by default, which a foreign module
+            does not tell.
+        verbose: print the totals.
+
+    Raises:
+        ModelError: no such network, a module without a size, or images that it does not take.
+    """
+    if isinstance(model, str):
+        model = parse_model(model)
+    if input_size is None:
+        spec = model if isinstance(model, NetSpec) else getattr(model, "spec", None)
+        if not isinstance(spec, NetSpec):
+            raise ModelError("which images? Give input_size, as in (1, 3, 224, 224).")
+        input_size = (1, spec.in_channels, spec.usual_input_size, spec.usual_input_size)
+    if len(input_size) != 4 or any(not isinstance(side, int) or side < 1 for side in input_size):
+        raise ModelError(f"input_size must be four positive numbers, (N, C, H, W), not {input_size!r}.")
+    if isinstance(model, NetSpec):
+        with torch.device("meta"):
+            model = build(model)
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        found = _summarize(model.eval(), tuple(input_size))
+    finally:
+        for module, training in modes:
+            module.training = training
+    if verbose:
+        print(found)
+    return found
+
+
+def _summarize(model: nn.Module, shape: tuple[int, ...]) -> Summary:
+    """Of a module in evaluation mode."""
     layers: list[Layer | None] = []
+    entered: list[int] = []  # places of the modules that are being called
+    seen: set[nn.Module] = set()  # modules called before, as a ReLU that a block uses twice: parameters count once
 
-    def enter(name: str) -> Any:
-        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            module._summary_slot = len(layers)  # type: ignore[assignment]
-            layers.append(None)
-
-        return hook
+    def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
+        entered.append(len(layers))
+        layers.append(None)
 
     def leave(name: str) -> Any:
-        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            layers[module._summary_slot] = Layer(  # type: ignore[index]
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            output = _first_tensor(output)
+            own = [] if module in seen else list(module.parameters(recurse=False))
+            seen.add(module)
+            layers[entered.pop()] = Layer(
                 name=name,
                 kind=type(module).__name__,
                 nesting=name.count(".") + 1 if name else 0,
-                output_shape=tuple(output.shape),
-                parameters=sum(parameter.numel() for parameter in module.parameters(recurse=False)),
-                macs=_module_macs(module, output),
+                output_shape=() if output is None else tuple(output.shape),
+                parameters=sum(parameter.numel() for parameter in own),
+                macs=0 if output is None else _module_macs(module, output),
                 is_leaf=not any(True for _ in module.children()),
-                winograd_macs=_winograd_macs(module, output),
+                winograd_macs=0 if output is None else _winograd_macs(module, output),
             )
 
         return hook
 
+    hooks = []
     for name, module in model.named_modules():
-        module.register_forward_pre_hook(enter(name))
-        module.register_forward_hook(leave(name))
-    shape = (batch_size, spec.in_channels, *image_size)
+        hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave(name))]
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
     try:
         with torch.no_grad():
-            model.eval()(torch.empty(shape, device="meta"))
-    except RuntimeError as error:
-        height, width = image_size
-        raise ModelError(
-            f"{height}x{width} images are too small for this network: {str(error).splitlines()[0]}"
-        ) from None
+            torch.func.functional_call(model, shapes, (torch.empty(shape, device="meta"),))
+    except (RuntimeError, ValueError, TypeError) as error:
+        what = "x".join(map(str, shape[2:]))
+        raise ModelError(f"the network does not take {what} images: {str(error).splitlines()[0]}") from None
+    finally:
+        for handle in hooks:
+            handle.remove()
     total = sum(parameter.numel() for parameter in model.parameters())
     kinds = {name: type(module).__name__ for name, module in model.named_modules()}
-    return Summary(tuple(layer for layer in layers if layer), shape, total, kinds)
+    batch, channels, height, width = shape
+    return Summary(tuple(layer for layer in layers if layer), (batch, channels, height, width), total, kinds)
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    """What a module gave, or the first tensor in it."""
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, Sequence):
+        return next((found for item in output if (found := _first_tensor(item)) is not None), None)
+    return output if isinstance(output, Tensor) else None
 
 
 @lru_cache(maxsize=32)
@@ -229,9 +287,8 @@ def count_winograd_macs(spec: NetSpec, image_size: tuple[int, int]) -> int:
 
 
 def _module_macs(module: nn.Module, output: Tensor) -> int:
-    if isinstance(module, nn.Conv2d):
-        height, width = module.kernel_size
-        return output.numel() * module.in_channels // module.groups * height * width
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return output.numel() * module.in_channels // module.groups * prod(module.kernel_size)
     if isinstance(module, nn.Linear):
         return output.numel() * module.in_features
     return 0
@@ -245,10 +302,3 @@ def _winograd_macs(module: nn.Module, output: Tensor) -> int:
     height, width = output.shape[2:]
     tiles = -(-height // 4) * -(-width // 4)
     return min(macs, macs * 4 * tiles // (height * width))
-
-
-def _volume(shape: tuple[int, ...]) -> int:
-    volume = 1
-    for side in shape:
-        volume *= side
-    return volume

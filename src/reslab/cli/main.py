@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "entry_point", "main"]
 COMMANDS = {
     "models": "list the networks that have a name",
     "summary": "a network's layers: shapes, parameters, multiply-adds, memory",
+    "compare": "where your own network differs from the paper's",
     "recipes": "list the training recipes, or show one as TOML to start from",
     "train": "train a network, or resume a run",
     "eval": "error rates of runs, weight files and ensembles, by the paper's test protocols",
