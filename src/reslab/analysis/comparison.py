@@ -126,7 +126,11 @@ def nearest_network(model: nn.Module) -> NetSpec:
         # A plain net has as many parameters as a residual one with option A.
         return abs(total - sum(parameter.numel() for parameter in ours.parameters())), spec.shortcut == "none"
 
-    return min((parse_model(name, changed) for name in list_models()), key=distance)
+    specs = [parse_model(name, changed) for name in list_models()]
+    layers = len(convolutions) + len(classifiers)
+    # Those of another depth are not even built, which takes seconds for a thousand layers.
+    near = [spec for spec in specs if spec.depth / 2 <= layers <= 2 * spec.depth]
+    return min(near or specs, key=distance)
 
 
 @torch.no_grad()
