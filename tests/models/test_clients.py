@@ -288,6 +288,7 @@ def test_dilated_basic_blocks_are_timms(output_stride):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("compiler")
 def test_checkpointing_compiles():
     torch.manual_seed(0)
