@@ -1,11 +1,13 @@
 """Pictures: curves of a run, confusion matrices, reliability, sheets of images. Drawn without a display."""
 
+import io
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -16,7 +18,7 @@ from PIL import Image
 from reslab.analysis.fonts import fonts_for
 from reslab.files.atomic import atomic_path
 
-__all__ = ["plot_confusion", "plot_contact_sheet", "plot_curves", "plot_reliability", "save_figure"]
+__all__ = ["plot_confusion", "plot_contact_sheet", "plot_curves", "plot_reliability", "save_figure", "svg_text"]
 
 _NAMES_UP_TO = 30  # classes whose names still fit along an axis
 _COUNTS_UP_TO = 15  # classes whose counts still fit into the cells
@@ -43,6 +45,15 @@ def save_figure(figure: Figure, path: Path, texts: Iterable[str] = ()) -> None:
     with atomic_path(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ ", UserWarning)  # `fonts_for` tells the caller
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
+
+
+def svg_text(figure: Figure) -> str:
+    """A figure as SVG, with its text as text; the same figure gives the same SVG with the same matplotlib."""
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "reslab", "font.family": "DejaVu Sans"}
+    buffer = io.StringIO()
+    with mpl.rc_context(settings):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
 
 
 def plot_curves(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:

@@ -5,20 +5,32 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reslab.cli.command import Command, argument
 from reslab.cli.forms import form_of
-from reslab.cli.output import JsonArguments, print_json, print_table
+from reslab.cli.output import JSON_HELP, JsonArguments, print_json, print_report, print_table
 from reslab.fields import knob
-from reslab.paper.experiments import EXPERIMENTS
+from reslab.paper.listing import describe, listing, quoted_tables
+from reslab.paper.recording import record_results
 from reslab.paper.run import run_experiment
+from reslab.paper.verifying import verify_record
 
-INTRO = """The paper's experiments.
+if TYPE_CHECKING:
+    from reslab.paper.record import Record
+    from reslab.paper.tables import Table
 
-  reslab paper list                      what can be run
-  reslab paper run fig1                  run one; interrupted, the same command goes on
-  reslab paper report FOLDER             redo figure and report from the folder's results.json"""
+INTRO = """The paper's figures, tables and claims, and what goes beyond it.
+
+  reslab paper list                      what there is, and what it takes
+  reslab paper list table8               one of them: what it claims, and the numbers that are quoted
+  reslab paper run fig6 --budget 10m     run one; interrupted or killed, the same command goes on
+  reslab paper report FOLDER...          redo its report, or build a site of several"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListArguments(JsonArguments):
+    name: str | None = argument(None, "Name of an experiment.", metavar="NAME")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +40,35 @@ class RowsArguments:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportArguments(RowsArguments):
-    folder: Path = argument(help="Folder with a results.json.", metavar="FOLDER")
+    folders: tuple[Path, ...] = argument(
+        (), "Folders with a results.json; all under results/ by default.", metavar="FOLDER"
+    )
+    out: Path | None = knob(None, "Folder of a site of all records; by default one folder's own report is redone.")
 
 
-def list_experiments(asked: JsonArguments) -> int:
-    """Lists the experiments."""
-    if asked.json:
-        keys = ("name", "title", "source", "models")
-        print_json([{key: getattr(experiment, key) for key in keys} for experiment in EXPERIMENTS.values()])
+@dataclass(frozen=True, kw_only=True)
+class AnswerArguments:
+    json: bool = knob(False, JSON_HELP)
+
+
+def list_experiments(asked: ListArguments) -> int:
+    """Lists the experiments, or shows one."""
+    if asked.name is None:
+        rows = listing()
+        if asked.json:
+            print_json(rows)
+            return 0
+        keys = ("name", "source", "shown", "title", "cost")
+        headings = ("name", "in the paper", "here", "what it shows", "the paper's setting costs here")
+        print_table(headings, [[row[key] for key in keys] for row in rows])
         return 0
-    rows = [(item.name, item.source, item.title, ", ".join(item.models)) for item in EXPERIMENTS.values()]
-    print_table(("name", "in the paper", "what it shows", "networks"), rows)
+    if asked.json:
+        print_json(describe(asked.name))
+        return 0
+    print(describe(asked.name)["note"])
+    for table in quoted_tables(asked.name):
+        print()
+        _print(table)
     return 0
 
 
@@ -52,57 +82,93 @@ def run(asked: Any) -> int:
     return _show(done.folder, asked.json)
 
 
-def report(asked: ReportArguments) -> int:
-    """Redoes an experiment's figure and report."""
-    from reslab.paper.report import write_report
+def record(asked: Any) -> int:
+    """Writes a finished experiment into a folder of records."""
+    return print_report(record_results(asked.folder, out=asked.out, name=asked.name), asked.json)
 
-    write_report(asked.folder)
-    return _show(asked.folder, asked.json)
+
+def verify(asked: Any) -> int:
+    """Does a part of a record's training again."""
+    found = verify_record(**{name: value for name, value in vars(asked).items() if name != "json"})
+    print_report(found, asked.json)
+    return 0 if found.agrees else 1
+
+
+def report(asked: ReportArguments) -> int:
+    """Redoes an experiment's figures and report, or builds a site of several."""
+    from reslab.paper.report import write_report
+    from reslab.paper.site import find_records, write_site
+
+    if len(asked.folders) == 1 and asked.out is None:
+        write_report(asked.folders[0])
+        return _show(asked.folders[0], asked.json)
+    folders = asked.folders or find_records(Path("results"))
+    return print_report(write_site(folders, asked.out or Path("paper", "report")), asked.json)
 
 
 def _show(folder: Path, json: bool) -> int:
-    from reslab.paper.report import figure_path, report_path, table_rows
-    from reslab.paper.results import read_results
+    from reslab.paper.record import RESULTS_NAME, Record
+    from reslab.paper.report import report_path
+    from reslab.paper.tables import main_table
 
-    results = read_results(folder)
+    record = Record.read(folder)
     if json:
-        print_json({key: results[key] for key in ("experiment", "reduced", "rows", "verdicts")})
+        keys = ("experiment", "reduced", "iterations", "rows", "verdicts")
+        print_json({key: record.content[key] for key in keys})
         return 0
-    print(f"{results['title']}; reduced: {results['reduced']}\n")
-    rows = [[row[key] for key in _TABLE] for row in table_rows(results)]
-    print_table(tuple(_TABLE.values()), rows, right=tuple(_TABLE.values())[1:])
-    print()
-    for verdict in results["verdicts"]:
-        print(f"{verdict['outcome'] + ':':<10} {verdict['claim']}\n           {verdict['explanation']}")
-    print(f"\n{folder / 'results.json'}\n{figure_path(folder, results)}\n{report_path(folder)}")
+    print(f"{record.heading}\n")
+    _print(main_table(record))
+    _print_verdicts(record)
+    print(f"\n{folder / RESULTS_NAME}\n{report_path(folder)}")
     return 0
 
 
-_TABLE = {
-    "network": "network",
-    "paper": "paper: test error, CIFAR-10",
-    "test_error": "test error %",
-    "train_error": "training error %",
-    "train_error_clean": "eval mode %",
-    "seeds": "seeds",
-}
+def _print(table: "Table") -> None:
+    print_table(table.headings, table.rows, right=tuple(table.headings[place] for place in table.right))
+    if table.note:
+        print(table.note)
+
+
+def _print_verdicts(record: "Record") -> None:
+    print()
+    for verdict in record.content["verdicts"]:
+        print(f"{verdict['outcome'] + ':':<10} {verdict['claim']}\n           {verdict['explanation']}")
+
 
 COMMANDS = {
-    "list": Command(JsonArguments, "the experiments that can be run", "  reslab paper list --json", list_experiments),
+    "list": Command(
+        ListArguments, "what can be run, and what is quoted", "  reslab paper list --json", list_experiments
+    ),
     "run": Command(
         form_of(run_experiment, RowsArguments, name="NAME"),
-        "run an experiment and write results.json, its figure and report.html",
+        "run an experiment and write results.json, its figures and report.html",
         """\
-  reslab paper run fig1                                           two minutes on two cores
-  reslab paper run fig1 --data fashion-mnist --iterations 1000    real images
+  reslab paper run fig1                                             two minutes on two cores
+  reslab paper run fig6 --depths 20,32,44,56 --budget 10m           as long as there is time
+  reslab paper run fig1 --data fashion-mnist --iterations 1000      real images
+  reslab paper run fig7 --nets runs/a runs/b                        of networks that are there
 
 Interrupted, the same command goes on where it stopped.""",
         run,
     ),
+    "record": Command(
+        form_of(record_results, AnswerArguments, folder="FOLDER"),
+        "write a finished experiment into a folder of records",
+        "  reslab paper record paper/fig1-digits-full",
+        record,
+    ),
+    "verify": Command(
+        form_of(verify_record, AnswerArguments, folder="RECORD"),
+        "do a random part of a record's training again, and compare its losses",
+        "  reslab paper verify results/fig1-digits",
+        verify,
+    ),
     "report": Command(
         ReportArguments,
-        "redo an experiment's figure and report.html from its results.json",
-        "  reslab paper report paper/fig1-digits-digits-quick-720",
+        "redo an experiment's report, or build a site of several",
+        """\
+  reslab paper report paper/fig1-digits-full          one report again
+  reslab paper report results/* --out site            a site of many, which needs no network""",
         report,
     ),
 }

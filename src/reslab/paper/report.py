@@ -1,86 +1,90 @@
-"""An experiment's report: one HTML file that needs nothing beside it, and the same table for a terminal."""
+"""An experiment's report: one HTML file that needs nothing beside it."""
 
-import base64
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from reslab.files.atomic import write_text
-from reslab.paper.figures import draw_error_curves
-from reslab.paper.reference import CIFAR_ITERATIONS, CIFAR_TEST_ERRORS
-from reslab.paper.results import read_results
+from reslab.paper.experiments import NOTES
+from reslab.paper.figures import draw_figures
+from reslab.paper.record import Record
+from reslab.paper.tables import Table, main_table, verdict_table
 
-__all__ = ["figure_path", "report_path", "table_rows", "write_report"]
+__all__ = ["REPORT_NAME", "page", "report_path", "write_report"]
 
-_MEASURES = ("train_error", "train_error_clean", "test_error")
-
-
-def figure_path(folder: Path, results: dict[str, Any]) -> Path:
-    """Where an experiment's figure is."""
-    return folder / f"{results['experiment']}.png"
+REPORT_NAME = "report.html"
 
 
 def report_path(folder: Path) -> Path:
     """Where an experiment's report is."""
-    return folder / "report.html"
+    return folder / REPORT_NAME
 
 
 def write_report(folder: Path) -> Path:
-    """Draws the figure and writes report.html from a folder's results.json.
+    """Writes report.html, and every figure as an SVG beside it, from a folder's results.json.
 
     Raises:
         ReslabError: the record is missing or damaged.
     """
-    results = read_results(folder)
-    picture = figure_path(folder, results)
-    draw_error_curves(results, picture)
-    template = files("reslab.paper").joinpath("templates/report.html.j2").read_text()
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    html = environment.from_string(template).render(
-        results=results,
-        table=table_rows(results),
-        seeds=sorted({row["seed"] for row in results["rows"]}),
-        figure=base64.b64encode(picture.read_bytes()).decode(),
-        minutes=sum(row["train_seconds"] for row in results["rows"]) / 60,
-        cost=_cost(results["rows"]),
-        full_iterations=CIFAR_ITERATIONS,
-    )
-    write_text(report_path(folder), html)
+    record = Record.read(folder)
+    figures = list(draw_figures(record))
+    for name, svg in figures:
+        write_text(folder / f"{record.content['experiment']}-{name.replace(' ', '-')}.svg", svg)
+    write_text(report_path(folder), page("report.html.j2", **contents(record, figures)))
     return report_path(folder)
 
 
-def table_rows(results: dict[str, Any]) -> list[dict[str, str]]:
-    """Paper and measured side by side, a row a network, as text."""
-    table = []
-    for network in dict.fromkeys(row["network"] for row in results["rows"]):
-        rows = [row for row in results["rows"] if row["network"] == network]
-        quoted = CIFAR_TEST_ERRORS.get(network)
-        cells = {name: _with_spread([row[name] for row in rows if name in row]) for name in _MEASURES}
-        table.append(
-            {
-                "network": network,
-                "paper": f"{quoted} ({quoted.source})" if quoted else "-",
-                **cells,
-                "seeds": str(len(rows)),
-                "images_per_second": f"{mean(row['images_per_second'] for row in rows):,.0f}",
-            }
-        )
-    return table
+def contents(record: Record, figures: list[tuple[str, str]]) -> dict[str, Any]:
+    """What a page on a record shows."""
+    content = record.content
+    verdicts = verdict_table(record)
+    return {
+        "record": record,
+        "results": content,
+        "note": NOTES[content["experiment"]].partition("\n\n"),
+        "figures": [(name, Markup(_inline(svg))) for name, svg in figures],
+        "table": Markup(main_table(record).to_html("errors")),
+        "verdicts": [dict(zip(_VERDICT, row, strict=True)) for row in verdicts.rows],
+        "deviations": content["deviations"],
+        "runs": Markup(_run_table(record).to_html("runs")),
+    }
 
 
-def _with_spread(errors: Sequence[float]) -> str:
-    if not errors:
-        return "-"
-    return f"{mean(errors):.2f} ± {stdev(errors):.2f}" if len(errors) > 1 else f"{errors[0]:.2f}"
+_VERDICT = ("claim", "source", "outcome", "figures", "basis")
 
 
-def _cost(rows: Sequence[dict[str, Any]]) -> float:
-    """Hours that these networks, one seed each, would take at the paper's 64,000 iterations of 128, at these speeds."""
-    speeds: dict[str, list[float]] = {}
-    for row in rows:
-        speeds.setdefault(row["network"], []).append(row["images_per_second"])
-    return sum(CIFAR_ITERATIONS * 128 / mean(values) for values in speeds.values()) / 3600
+def page(template: str, **values: Any) -> str:
+    """A page of HTML from one of the templates."""
+    environment = Environment(
+        loader=PackageLoader("reslab.paper"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = Markup(files("reslab.paper").joinpath("templates/style.css").read_text())
+    return environment.get_template(template).render(style=style, **values)
+
+
+def _inline(svg: str) -> str:
+    """An SVG as an element of a page, without its header, which names places on other machines."""
+    return svg[svg.index("<svg") :]
+
+
+def _run_table(record: Record) -> Table:
+    """Every arm and seed, with the values that the table shows."""
+    columns = [column for column in record.experiment.columns if column.shown]
+    columns = [column for column in columns if any(column.value in row["values"] for row in record.all_rows)]
+    rows = []
+    for row in record.all_rows:
+        values = [row["values"].get(column.value) for column in columns]
+        cells = [
+            "-" if value is None else f"{value:,.{column.digits}f}"
+            for column, value in zip(columns, values, strict=True)
+        ]
+        rows.append((row["arm"], str(row["seed"]), f"{row['iterations']:,}", *cells, row["run"] or "-"))
+    headings = ("arm", "seed", "iterations", *(column.heading for column in columns), "run")
+    return Table(headings, tuple(rows), right=tuple(range(1, 3 + len(columns))))

@@ -1,23 +1,22 @@
-"""An experiment, run from the first training to its report. Importing this module imports no torch."""
+"""An experiment, run from its plan to its report. Importing this module imports no torch."""
 
-import shlex
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from reslab.data import absolute_spec
 from reslab.environment import available_cores
 from reslab.errors import ReslabError
-from reslab.files.atomic import write_json
-from reslab.files.records import read_record
-from reslab.paper.engine import Training, run_trainings
-from reslab.paper.experiments import Experiment, find_experiment
-from reslab.runs import Run
-from reslab.training.recipe_files import load_recipe
+from reslab.paper.catalogue import chosen_arms
+from reslab.paper.choices import Choices, Precision, parse_time
+from reslab.paper.engines import EngineName, make_engine
+from reslab.paper.experiments import find_experiment
+from reslab.paper.record import Record
 
 __all__ = ["ExperimentRun", "run_experiment"]
 
-_LEAST_ITERATIONS = 20
+_STORE = "runs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,107 +25,95 @@ class ExperimentRun:
 
     Args:
         folder: of the results.
-        stopped_by: the signal that asked to stop, with every training's state saved; None if it is finished.
-        results: what results.json says; None if it is not finished.
+        stopped_by: the signal that asked to stop, with everything saved; None if it is finished.
+        record: what results.json says; None if it is not finished.
     """
 
     folder: Path
     stopped_by: str | None
-    results: dict[str, Any] | None
+    record: Record | None
 
 
 def run_experiment(
     name: str,
     *,
-    data: str = "digits",
+    data: str | None = None,
     recipe: str | None = None,
     iterations: int | None = None,
-    seeds: int = 1,
+    budget: str | None = None,
+    depths: Sequence[int] = (),
+    input_size: int | None = None,
+    precision: Precision | None = None,
+    seeds: int | None = None,
+    nets: Sequence[str] = (),
+    engine: EngineName = "local",
     jobs: int | None = None,
     threads: int | None = None,
     out: Path | None = None,
     data_dir: Path | None = None,
+    yes: bool = False,
+    progress: bool = True,
 ) -> ExperimentRun:  # an experiment has as many settings
-    """Trains an experiment's networks, and writes results.json, its figure and report.html.
+    """Runs an experiment and writes plan.json, results.json, and its report.
 
-    Interrupted, the same call goes on where it stopped.
+    Interrupted or killed, the same call goes on where it was. Trainings that another experiment has made in the same
+    folder of runs are not made again.
 
     Args:
         name: name of the experiment; `reslab paper list` lists them.
-        data: name of a data set, or a folder of class folders.
-        recipe: recipe of all networks; by default digits-quick for digits and cifar-paper otherwise.
-        iterations: length to which the recipe's whole schedule is rescaled.
-        seeds: number of seeds, from 0.
-        jobs: trainings side by side; by default one a core, up to as many as there are networks.
+        data: name of a data set, or a folder of class folders; digits by default.
+        recipe: recipe of all networks; by default digits-quick for digits, and the paper's otherwise.
+        iterations: length to which the recipe's whole schedule is rescaled; an arm of another length keeps its ratio.
+        budget: time for all of it, as in 10m or 2h: speeds are measured, and the iterations chosen to fit.
+        depths: depths of the networks that take part; all by default.
+        input_size: side of the crops of photos.
+        precision: precision of convolutions and products, of all networks alike: auto, fp32, bf16 or fp16.
+        seeds: number of trainings of each network, with seeds from 0.
+        nets: trained networks to look at instead of training some, as `reslab eval` takes them.
+        engine: what runs the trainings: processes of this machine (local), or tasks of a Ray cluster (ray).
+        jobs: trainings side by side; by default one a core, up to as many as there are.
         threads: threads of each training; by default the cores divided by the jobs.
-        out: folder of the results; by default paper/NAME-DATA-RECIPE-ITERATIONS.
+        out: folder of the results, with the runs inside; by default paper/NAME-DATA-LENGTH, and paper/runs for all
+            runs.
         data_dir: folder where named data sets are looked for first.
+        yes: do not ask before a training that takes long.
+        progress: whether to show it.
 
     Raises:
         ReslabError: a bad argument, a folder with other settings, or a training that failed.
     """
-    experiment = find_experiment(name)
-    for word, value in (("seeds", seeds), ("jobs", jobs), ("threads", threads)):
-        if value is not None and not 1 <= value <= 1000:
-            raise ReslabError(f"--{word} must be between 1 and 1000, not {value}.")
-    recipe_name = recipe or ("digits-quick" if data == "digits" else "cifar-paper")
-    base = load_recipe(recipe_name)
-    if iterations is None and base.schedule.length.unit != "iterations":
-        raise ReslabError(
-            f"the recipe {base.name} is {base.schedule.length} long, and all networks shall train equally long: give "
-            "--iterations."
-        )
-    iterations = base.iterations if iterations is None else iterations
-    if iterations < _LEAST_ITERATIONS:
-        raise ReslabError(
-            f"--iterations must be at least {_LEAST_ITERATIONS}, not {iterations}: the errors at the end are means."
-        )
-    folder = out or Path("paper", f"{experiment.name}-{Path(absolute_spec(data)).name}-{base.name}-{iterations}")
-    jobs = jobs or min(available_cores(), len(experiment.models) * seeds)
-    arguments = ["--data", absolute_spec(data), "--recipe", recipe_name, "--iterations", str(iterations)]
-    arguments += ["--test-curve", "--hardware.threads", str(threads or max(1, available_cores() // jobs))]
-    if data_dir:
-        arguments += ["--data-dir", str(data_dir)]
-    trainings = _trainings(experiment, folder, arguments, iterations, seeds)
-    _check_plan(folder, {"experiment": experiment.name, "arguments": arguments})
-    stopped_by = run_trainings([training for _, training in trainings], jobs)
-    if stopped_by is not None:
-        return ExperimentRun(folder=folder, stopped_by=stopped_by, results=None)
+    experiment = chosen_arms(find_experiment(name), depths)
+    if experiment.how == "quoted":
+        raise ReslabError(f"{name} is quoted and not run here: `reslab paper list {name}` shows its numbers.")
+    for word, value in (("seeds", seeds), ("jobs", jobs), ("threads", threads), ("input-size", input_size)):
+        if value is not None and not 1 <= value <= 4096:
+            raise ReslabError(f"--{word} must be between 1 and 4096, not {value}.")
+    if budget is not None and iterations is not None:
+        raise ReslabError("give --budget or --iterations: a budget chooses the iterations.")
+    seconds = None if budget is None else parse_time(budget)
+    spec = data if data is not None else "" if nets else "digits"
+    count = max(1, len(nets) or len(experiment.arms) * (seeds or experiment.seeds))
+    slots = jobs or min(available_cores(), count)
+    threads = threads or max(1, available_cores() // slots)
+    choices = Choices(
+        data=absolute_spec(spec) if spec else "",
+        recipe=recipe,
+        iterations=iterations,
+        input_size=input_size,
+        precision=precision,
+        seeds=seeds,
+        depths=tuple(depths),
+        nets=tuple(nets),
+        threads=threads,
+    )
+    length = budget or iterations or ("" if nets or not experiment.trains else "full")
+    words = "-".join(str(word) for word in (name, Path(spec).name, length) if word)
+    folder = out or Path("paper", words)
+    store = folder / _STORE if out else Path("paper", _STORE)
+    from reslab.paper.runner import Runner
 
-    from reslab.paper.report import write_report
-    from reslab.paper.results import collect_results, read_results, write_results
-
-    write_results(folder, collect_results(experiment, [(network, training.run) for network, training in trainings]))
-    write_report(folder)
-    return ExperimentRun(folder=folder, stopped_by=None, results=read_results(folder))
-
-
-def _trainings(
-    experiment: Experiment, folder: Path, arguments: list[str], iterations: int, seeds: int
-) -> list[tuple[str, Training]]:
-    """The trainings, the deepest networks first, so that none of them is left to run alone at the end."""
-    depths = sorted(experiment.models, key=lambda name: -int("".join(filter(str.isdigit, name))))
-    return [
-        (
-            network,
-            Training(
-                name=f"{network} seed {seed}",
-                arguments=(network, *arguments, "--seed", str(seed)),
-                run=Run(folder / "runs" / f"{network}-seed{seed}"),
-                iterations=iterations,
-            ),
-        )
-        for seed in range(seeds)
-        for network in depths
-    ]
-
-
-def _check_plan(folder: Path, plan: dict[str, Any]) -> None:
-    """Refuses to mix trainings of two settings in one folder; more seeds are no other setting."""
-    path = folder / "plan.json"
-    if path.exists():
-        recorded = read_record(path, schema_version=None, error=ReslabError, if_missing="")
-        if recorded != plan:
-            settings = shlex.join(map(str, recorded.get("arguments", [])))
-            raise ReslabError(f"{folder} holds other settings ({settings}); choose another --out, or remove it.")
-    write_json(path, plan)
+    runner = Runner(experiment, choices, folder=folder, store=store, data_dir=data_dir, progress=progress)
+    with closing(make_engine(engine, slots=slots, threads=threads)) as opened:
+        stopped_by = runner.run(opened, seconds, ask=not yes and budget is None and iterations is None)
+    record = None if stopped_by else Record.read(folder)
+    return ExperimentRun(folder=folder, stopped_by=stopped_by, record=record)

@@ -16,9 +16,9 @@ _DECAYED_MODULES = (nn.Conv2d, nn.Linear)
 def make_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> torch.optim.Optimizer:
     """The optimizer over a model's parameters; SGD and AdamW are one fused kernel each.
 
-    With `decay="weights"` biases and batch norm do not decay, wherever they stand: the module's type decides, not its
-    name, which for a shortcut's batch norm says nothing. Muon makes the steps of all convolutions orthogonal but those
-    of the first, whose inputs are few.
+    With `decay="weights"` biases and batch norm do not decay, wherever they stand, and with `decay="norms"` nothing
+    else does: the module's type decides, not its name, which for a shortcut's batch norm says nothing. Muon makes the
+    steps of all convolutions orthogonal but those of the first, whose inputs are few.
     """
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []
@@ -30,7 +30,8 @@ def make_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> torch.optim.Opt
             if isinstance(recipe, Muon) and weight and module in convolutions[1:]:
                 orthogonal.append(parameter)
             else:
-                (decayed if weight or recipe.decay == "all" else undecayed).append(parameter)
+                decays = recipe.decay == "all" or weight == (recipe.decay == "weights")
+                (decayed if decays else undecayed).append(parameter)
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}]
     if undecayed:
         groups.append({"params": undecayed, "weight_decay": 0.0})

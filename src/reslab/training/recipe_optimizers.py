@@ -17,8 +17,10 @@ class _Optimizer:
     weight_decay: float = knob(
         1e-4, "Pull of the weights towards 0. Of sgd and muon an L2 penalty, added to the gradients.", least=0
     )
-    decay: Literal["all", "weights"] = knob(
-        "all", "What decays: every parameter, or convolutions and the classifier's matrix only."
+    decay: Literal["all", "weights", "norms"] = knob(
+        "all",
+        "What decays: every parameter; weights, which are convolutions and the classifier's matrix; or norms, which "
+        "are the others, scales and shifts and biases.",
     )
     clip_norm: float = knob(
         0.0, "The gradients' norm over all parameters is scaled down to this where it is larger; 0 for never.", least=0

@@ -20,6 +20,7 @@ from reslab.training.execution import Execution, choose_execution
 from reslab.training.expectations import RecipeWarning
 from reslab.training.inputs import load_inputs
 from reslab.training.loop import Trainer
+from reslab.training.numerics import NUMERICS_VERSION
 from reslab.training.plan import Asked, Plan
 from reslab.training.recipe import Photos, Plateau, Recipe
 from reslab.training.recipe_files import recipe_from_dict
@@ -174,6 +175,7 @@ def _plan(asked: Asked, run: Run, chosen: Execution | None, origin: Mapping[str,
             **record,
             **origin,
             "iterations": asked.recipe.iterations,
+            "numerics": NUMERICS_VERSION,
             "classes": list(asked.data.classes),
             "execution": execution.to_dict(),
             "environment": describe_environment(),

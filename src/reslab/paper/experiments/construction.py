@@ -1,0 +1,53 @@
+"""The solution by construction: a deeper plain net that is exactly as good, which training does not find.
+
+    reslab paper run construction
+
+"There exists a solution by construction to the deeper model: the added layers are identity mapping, and the other
+layers are copied from the learned shallower model" (Sec. 1). A trained plain-20 is deepened to 56 layers so; its
+outputs stay the same. Plain-56 trained from a random start has a higher training error.
+"""
+
+from reslab.paper.catalogue import Column, Experiment, Measure
+from reslab.paper.claims import Bound, Less
+from reslab.paper.experiments.common import TRAINED, arms
+
+EXPERIMENT = Experiment(
+    name="construction",
+    title="The deeper net that exists and is not found",
+    source="Sec. 1",
+    group="text",
+    arms=arms("plain20", "plain56"),
+    measures=(*TRAINED, Measure(name="construction", options={"depth": 56})),
+    columns=(
+        Column(value="train_error_clean", heading="training error, eval mode %"),
+        Column(value="constructed_error", heading="the same, deepened to 56 layers %"),
+        Column(value="largest_difference", heading="largest difference of a logit", digits=7),
+        Column(value="test_error", heading="test error %"),
+    ),
+    figures=("errors",),
+    seeds=3,
+    claims=(
+        Bound(
+            text="Plain-20 deepened to 56 layers by identities computes the same: logits differ by less than 0.001",
+            source="Sec. 1",
+            value="largest_difference",
+            arm="plain20",
+            most=1e-3,
+        ),
+        Bound(
+            text="... and so has the same training error",
+            source="Sec. 1",
+            value="constructed_excess",
+            arm="plain20",
+            least=-0.05,
+            most=0.05,
+        ),
+        Less(
+            text="Plain-56 from a random start ends with a higher training error than the net that was constructed",
+            source="Sec. 1, Fig. 1",
+            value="error_at_depth",
+            higher="plain56",
+            lower="plain20",
+        ),
+    ),
+)

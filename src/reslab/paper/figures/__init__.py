@@ -1,0 +1,38 @@
+"""The experiments' figures, drawn from their records by name."""
+
+from collections.abc import Callable, Iterator
+
+from matplotlib.figure import Figure
+
+from reslab.analysis.plots import svg_text
+from reslab.paper.figures import curves, layers, points
+from reslab.paper.record import Record
+
+__all__ = ["FIGURES", "draw_figures"]
+
+FIGURES: dict[str, Callable[[Record], Figure | None]] = {
+    "errors": curves.errors,
+    "depths": points.depths,
+    "bars": points.bars,
+    "responses": layers.responses,
+    "signals": layers.signals,
+    "growth": layers.growth,
+    "branches": layers.branches,
+    "layer-costs": layers.layer_costs,
+    "lesions": curves.lesions,
+    "toy-losses": curves.toy_losses,
+    "autocorrelations": curves.autocorrelations,
+}
+"""A drawing returns None where the record has nothing for it."""
+
+
+def draw_figures(record: Record) -> Iterator[tuple[str, str]]:
+    """Name and SVG of each of a record's figures."""
+    for name in record.experiment.figures:
+        if name == "drawings":
+            yield from ((item["arm"], str(item["svg"])) for item in record.series("drawing"))
+            continue
+        figure = FIGURES[name](record)
+        if figure is not None:
+            figure.suptitle(record.heading, fontsize=11)
+            yield name, svg_text(figure)

@@ -1,0 +1,135 @@
+"""Figures by layer: responses, gradients, branches, costs."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from reslab.analysis.signals import THEORETICAL_GROWTH
+from reslab.paper.figures.style import band, color_of, new_figure
+from reslab.paper.record import Record
+
+__all__ = ["branches", "growth", "layer_costs", "responses", "signals"]
+
+
+def responses(record: Record) -> Figure | None:
+    """Standard deviations of responses in the manner of Fig. 7: in layer order above, sorted below."""
+    if not record.series("responses"):
+        return None
+    figure = new_figure(10.0, 6.4)
+    top, bottom = figure.subplots(2, 1)
+    for index, arm in enumerate(record.arm_names):
+        own = record.series("responses", arm)
+        name = "response" if own and "response" in own[0] else "estimate"
+        if not own or name not in own[0]:
+            continue
+        plain = record.arm(arm)["net"].startswith("plain")
+        color, style = color_of(index, record.depth(arm)), "--" if plain else "-"
+        values = [item[name] for item in own]
+        places = list(range(1, len(values[0]) + 1))
+        label = arm if name == "response" else f"{arm}, from batch norm alone"
+        band(top, places, values, color=color, style=style, label=label)
+        band(bottom, places, [sorted(item, reverse=True) for item in values], color=color, style=style, label=label)
+    top.set(ylabel="std", xlabel="3x3 layer, in order")
+    bottom.set(ylabel="std", xlabel="3x3 layer, sorted by its response")
+    for axes in (top, bottom):
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize="x-small", ncols=2)
+    return figure
+
+
+def signals(record: Record) -> Figure | None:
+    """Responses and gradients by layer: at the start above, and after the training below."""
+    if not record.series("signals"):
+        return None
+    figure = new_figure(11.0, 7.0)
+    panels = figure.subplots(2, 2)
+    for row, (place, words) in enumerate(((0, "at the start"), (-1, "trained"))):
+        for column, (name, what) in enumerate(
+            (("response", "response (std)"), ("gradient", "gradient, in stds of the output"))
+        ):
+            axes = panels[row][column]
+            for index, arm in enumerate(record.arm_names):
+                own = record.series("signals", arm)
+                if not own:
+                    continue
+                values = np.array([item[name][place] for item in own], dtype=float)
+                values[values <= 0] = np.nan  # what has vanished is on no logarithmic axis
+                share = np.linspace(0, 1, values.shape[1])
+                band(axes, list(share), values.tolist(), color=color_of(index), label=arm)
+            axes.set(yscale="log", title=f"{what}, {words}", xlabel="place of the layer, from input to output")
+            axes.grid(alpha=0.25)
+    panels[0][0].legend(fontsize="x-small")
+    return figure
+
+
+def growth(record: Record) -> Figure | None:
+    """Gradients by layer at the start, from the output's end, with the growth that theory gives plain nets."""
+    if not record.series("growth"):
+        return None
+    figure = new_figure()
+    axes = figure.subplots()
+    longest = 0
+    for index, arm in enumerate(record.arm_names):
+        own = record.series("growth", arm)
+        if not own:
+            continue
+        relative = [[norm / item["gradient"][-1] for norm in reversed(item["gradient"])] for item in own]
+        plain = record.arm(arm)["net"].startswith("plain")
+        longest = max(longest, len(relative[0]))
+        color = color_of(index, record.depth(arm))
+        band(axes, list(range(len(relative[0]))), relative, color=color, style="--" if plain else "-", label=arm)
+    places = np.arange(longest)
+    axes.plot(
+        places,
+        THEORETICAL_GROWTH**places,
+        ":",
+        color="0.4",
+        label=f"theory for plain nets: {THEORETICAL_GROWTH:.3f} a layer",
+    )
+    axes.set(yscale="log", xlabel="layers from the output", ylabel="gradient's norm, over the last layer's")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize="x-small", ncols=2)
+    return figure
+
+
+def branches(record: Record) -> Figure | None:
+    """|F| / |x|, the cosine of H and x, and the error without the block, by the block's place."""
+    if not record.series("branches"):
+        return None
+    figure = new_figure(12.0, 4.2)
+    panels = figure.subplots(1, 3)
+    for index, arm in enumerate(record.arm_names):
+        own = record.series("branches", arm)
+        if not own:
+            continue
+        share = list(np.linspace(0, 1, len(own[0]["ratio"])))
+        for axes, name in zip(panels, ("ratio", "cosine", "lesion_error"), strict=True):
+            values = [item[name] for item in own]
+            band(axes, share, values, color=color_of(index, record.depth(arm)), label=arm)
+    titles = ("|F| / |x|", "cosine of H = F + x and x", "test error with F = 0 in this block (%)")
+    for axes, title in zip(panels, titles, strict=True):
+        axes.set(title=title, xlabel="place of the block, from input to output")
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize="x-small")
+    panels[0].set_ylim(bottom=0)
+    return figure
+
+
+def layer_costs(record: Record) -> Figure | None:
+    """Multiply-adds of every layer, a panel a network."""
+    found = record.series("layer-costs")
+    if not found:
+        return None
+    columns = 3
+    rows = -(-len(found) // columns)
+    figure = new_figure(12.0, 2.1 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat[len(found) :]:
+        axes.axis("off")
+    for axes, item in zip(panels.flat, found, strict=False):
+        axes.bar(range(1, len(item["mmacs"]) + 1), item["mmacs"], color=color_of(0), width=0.9)
+        total = sum(item["mmacs"]) / 1e3
+        axes.set_title(f"{item['arm']}: {total:.3g} billion in all", fontsize="small")
+        axes.tick_params(labelsize="x-small")
+    panels[0][0].set_ylabel("million multiply-adds", fontsize="x-small")
+    return figure

@@ -1,0 +1,80 @@
+"""The catalogue as lists: what there is, what each needs, and what it costs. Importing this module imports no torch."""
+
+from typing import Any
+
+from reslab.paper.catalogue import CIFAR, Experiment
+from reslab.paper.choices import format_time
+from reslab.paper.experiments import EXPERIMENTS, NOTES, find_experiment
+from reslab.paper.rates import Rate, kept_rates
+from reslab.paper.reference import find_table
+from reslab.paper.tables import Table, quoted_table
+
+__all__ = ["describe", "listing", "quoted_tables"]
+
+_SHOWN = {
+    "trained": "trained",
+    "measured": "measured, fresh nets",
+    "computed": "computed",
+    "evaluated": "evaluated",
+    "quoted": "quoted",
+}
+
+
+def listing() -> list[dict[str, Any]]:
+    """A row for every experiment, as plain values."""
+    rates = kept_rates()
+    return [_row(experiment, rates) for experiment in EXPERIMENTS.values()]
+
+
+def describe(name: str) -> dict[str, Any]:
+    """All that is known of an experiment, as plain values.
+
+    Raises:
+        ReslabError: there is none of this name.
+    """
+    experiment = find_experiment(name)
+    return {
+        **_row(experiment, kept_rates()),
+        "note": NOTES[name],
+        "arms": [arm.to_dict() for arm in experiment.arms],
+        "measures": [measure.to_dict() for measure in experiment.measures],
+        "claims": [claim.to_dict() for claim in experiment.claims],
+        "quoted": list(experiment.quoted),
+    }
+
+
+def quoted_tables(name: str) -> list[Table]:
+    """The tables of the paper and of others that an experiment is set beside."""
+    return [quoted_table(find_table(table)) for table in find_experiment(name).quoted]
+
+
+def _row(experiment: Experiment, rates: list[Rate]) -> dict[str, Any]:
+    return {
+        "name": experiment.name,
+        "title": experiment.title,
+        "source": experiment.source,
+        "group": experiment.group,
+        "shown": _SHOWN[experiment.how],
+        "needs": experiment.needs,
+        "num_arms": len(experiment.arms),
+        "num_claims": len(experiment.claims),
+        "cost": _cost(experiment, rates),
+    }
+
+
+def _cost(experiment: Experiment, rates: list[Rate]) -> str:
+    """What the paper's setting takes on this machine, from speeds that were measured before."""
+    if experiment.how != "trained":
+        return "-" if experiment.how == "quoted" else "seconds"
+    setting = experiment.setting
+    if setting is not CIFAR:
+        return "not measured"
+    by_net = {rate.net: rate for rate in rates if rate.image == setting.image and rate.batch_size == setting.batch_size}
+    total = 0.0
+    for arm in experiment.arms:
+        rate = by_net.get(arm.net)
+        if rate is None:
+            return "not measured"
+        trainings = arm.seeds or experiment.seeds
+        total += trainings * rate.training_seconds(round(setting.iterations * arm.length), 200_000)
+    return f"about {format_time(total)} of one process"

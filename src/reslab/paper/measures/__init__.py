@@ -1,0 +1,99 @@
+"""What can be measured of a network or of a training, by name. Importing this module imports no torch.
+
+A measure is a function of a `MeasuredNetwork` and its options that gives a `Measured`: single values, which claims and
+tables are about, and series, which figures show.
+"""
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reslab.errors import ReslabError
+
+__all__ = ["MEASURES", "MeasureKind", "Measured", "find_measure"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a measure found.
+
+    Args:
+        values: numbers by name.
+        counts: the number of images of each value that is an error rate in %.
+        series: whatever else is kept, as plain values by name.
+    """
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    series: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values; a number that is not finite is None, since JSON has none."""
+        return {"values": _finite(self.values), "counts": dict(self.counts), "series": _finite(self.series)}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureKind:
+    """A measure.
+
+    Args:
+        name: of it.
+        place: module and function.
+        passes: passes over the test images that it takes about, for a network of so many layers; budgets count them.
+        seconds: that it takes besides.
+    """
+
+    name: str
+    place: str
+    passes: Callable[[int], float] = lambda depth: 0.0
+    seconds: float = 0.0
+
+    @property
+    def function(self) -> Callable[..., Measured]:
+        """What takes the measure, of a `MeasuredNetwork` and options by name."""
+        module, _, name = self.place.partition(":")
+        found: Callable[..., Measured] = getattr(importlib.import_module(f"reslab.paper.measures.{module}"), name)
+        return found
+
+
+_KINDS = (
+    MeasureKind(name="errors", place="errors:final_errors"),
+    MeasureKind(name="predictions", place="errors:predictions", passes=lambda depth: 1.0),
+    MeasureKind(name="protocol", place="errors:protocol_error", passes=lambda depth: 12.0),
+    MeasureKind(name="convergence", place="errors:convergence"),
+    MeasureKind(name="complexity", place="complexity:complexity"),
+    MeasureKind(name="layer-costs", place="complexity:layer_costs"),
+    MeasureKind(name="arithmetic", place="complexity:arithmetic"),
+    MeasureKind(name="drawing", place="complexity:drawing"),
+    MeasureKind(name="training-cost", place="complexity:training_cost"),
+    MeasureKind(name="responses", place="signals:responses", passes=lambda depth: 1.0),
+    MeasureKind(name="signals", place="signals:signals", seconds=3.0),
+    MeasureKind(name="growth", place="signals:growth", seconds=3.0),
+    MeasureKind(name="branches", place="blocks:branches", passes=lambda depth: depth / 2),
+    MeasureKind(name="lesions", place="blocks:lesions", passes=lambda depth: depth / 2),
+    MeasureKind(name="construction", place="construction:construction", passes=lambda depth: 4.0),
+    MeasureKind(name="identity", place="toys:identity", seconds=5.0),
+    MeasureKind(name="shattering", place="toys:shattering", seconds=5.0),
+)
+MEASURES = {kind.name: kind for kind in _KINDS}
+
+
+def find_measure(name: str) -> MeasureKind:
+    """A measure by name.
+
+    Raises:
+        ReslabError: there is none, as in a plan of a later version.
+    """
+    if name not in MEASURES:
+        raise ReslabError(f"there is no measure {name!r}; there are {', '.join(MEASURES)}.")
+    return MEASURES[name]

@@ -1,0 +1,41 @@
+"""The deeper network that computes the same (Sec. 1)."""
+
+import torch
+
+from reslab.analysis.construction import deepened
+from reslab.paper.measures import Measured
+from reslab.paper.subjects import MeasuredNetwork
+
+__all__ = ["construction"]
+
+_IMAGES = 10_000
+
+
+def construction(subject: MeasuredNetwork, *, depth: int) -> Measured:
+    """A trained net deepened by layers that are identities: how far its outputs and its errors are from its own.
+
+    Args:
+        subject: the shallower network, or one of the depth itself, whose error is measured on the same images.
+        depth: of the deeper one.
+    """
+    network = subject.network
+    train = subject.split("train", _IMAGES)
+    own = subject.error(network, train)
+    if network.spec.depth == depth:  # one that was trained at that depth, to be compared with
+        return Measured(values={"error_at_depth": own}, counts={"error_at_depth": len(train)})
+    deep = deepened(network, depth)
+    largest = 0.0
+    with torch.inference_mode():
+        for images, _ in subject.batches("train", 512):
+            largest = max(largest, float((network(images) - deep(images)).abs().max()))
+    constructed = subject.error(deep, train)
+    return Measured(
+        values={
+            "largest_difference": largest,
+            "constructed_error": constructed,
+            "error_at_depth": constructed,
+            "constructed_excess": constructed - own,
+        },
+        counts=dict.fromkeys(("constructed_error", "error_at_depth"), len(train)),
+        series={"depth": deep.spec.depth, "own_error": own},
+    )

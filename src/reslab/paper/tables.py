@@ -1,0 +1,131 @@
+"""One model of a table, as text for a terminal, Markdown and HTML. Importing this module imports no torch."""
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+from reslab.paper.catalogue import Column
+from reslab.paper.record import Record
+from reslab.paper.reference import QuotedTable
+
+__all__ = ["Table", "main_table", "quoted_table", "verdict_table", "with_spread"]
+
+_MARK = "†"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Args:
+        headings: of the columns.
+        rows: cells.
+        right: numbers of the columns that are numbers, and set flush right.
+        note: a sentence below it.
+    """
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: tuple[int, ...] = ()
+    note: str = ""
+
+    def to_markdown(self) -> str:
+        """As a table of Markdown, numbers flush right."""
+        marks = ["---:" if place in self.right else "---" for place in range(len(self.headings))]
+        lines = [self.headings, marks, *(tuple(cell.replace("|", "\\|") for cell in row) for row in self.rows)]
+        text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        return f"{text}\n\n{self.note}\n" if self.note else f"{text}\n"
+
+    def to_html(self, identity: str) -> str:
+        """As a table element with an id."""
+
+        def row(cells: Sequence[str], tag: str) -> str:
+            made = []
+            for place, cell in enumerate(cells):
+                kind = ' class="number"' if place in self.right else ""
+                made.append(f"<{tag}{kind}>{html.escape(cell)}</{tag}>")
+            return f"<tr>{''.join(made)}</tr>"
+
+        body = "\n".join(row(cells, "td") for cells in self.rows)
+        note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
+        return (
+            f'<div class="scroll"><table id="{identity}"><thead>{row(self.headings, "th")}</thead>\n'
+            f"<tbody>{body}</tbody></table></div>{note}"
+        )
+
+
+def with_spread(values: Sequence[float], digits: int) -> str:
+    """Mean ± standard deviation over seeds; a dash where nothing was measured."""
+    if not values:
+        return "-"
+    if not all(map(math.isfinite, values)):
+        reached = [value for value in values if math.isfinite(value)]
+        return f"{len(values) - len(reached)} of {len(values)} never" if len(values) > 1 else "never"
+    shown = _number(mean(values), digits)
+    return f"{shown} ± {_number(stdev(values), digits)}" if len(values) > 1 else shown
+
+
+def _number(value: float, digits: int) -> str:
+    """A number with so many digits after the point, or in powers of ten where that would show nothing of it."""
+    if value != 0 and (abs(value) < 0.5 * 10**-digits or abs(value) >= 1e7):
+        return f"{value:.2g}"
+    return f"{value:,.{digits}f}"
+
+
+def main_table(record: Record) -> Table:
+    """The arms of a record: the paper's numbers beside ours."""
+    columns = [column for column in record.experiment.columns if _shown(record, column)]
+    headings, right = ["arm"], []
+    quoted = {id(column): any(record.paper_value(name, column) for name in record.arm_names) for column in columns}
+    for column in columns:
+        if quoted[id(column)]:
+            right.append(len(headings))
+            headings.append(f"paper: {column.heading.removesuffix(' %')}, {_paper_data(record)} %")
+        right.append(len(headings))
+        headings.append(column.heading)
+    right.append(len(headings))
+    headings.append("n")
+    rows = []
+    for name in record.arm_names:
+        cells = [name]
+        for column in columns:
+            if quoted[id(column)]:
+                value = record.paper_value(name, column)
+                cells.append(str(value) if value is not None else "-")
+            cells.append(with_spread(record.values(name, column.value), column.digits))
+        rows.append((*cells, str(len(record.rows(name)))))
+    return Table(tuple(headings), tuple(rows), tuple(right))
+
+
+def _paper_data(record: Record) -> str:
+    data = record.experiment.setting.data
+    return {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}.get(data, data)
+
+
+def _shown(record: Record, column: Column) -> bool:
+    return column.shown and any(record.values(name, column.value) for name in record.arm_names)
+
+
+def verdict_table(record: Record) -> Table:
+    """The claims, whether they held, and by which figures."""
+    rows = tuple(
+        (item["claim"], item["source"], item["outcome"], item["explanation"], item["basis"])
+        for item in record.content["verdicts"]
+    )
+    return Table(("claim", "where it is made", "here", "figures", "rests on"), rows)
+
+
+def quoted_table(table: QuotedTable) -> Table:
+    """Numbers of the paper or of others, as they stand there."""
+    columns = [place for place in range(len(table.columns)) if any(row.values[place] is not None for row in table.rows)]
+    headings = [table.columns[place].replace("_", " ") for place in columns]
+    rows = []
+    memory = False
+    for row in table.rows:
+        values = [row.values[place] for place in columns]
+        memory = memory or any(value is not None and value.from_memory for value in values)
+        rows.append((row.label, *("-" if value is None else f"{value}{_MARK * value.from_memory}" for value in values)))
+    note = f"{table.title} ({table.source})." + (f" {_MARK} from memory, to be checked." if memory else "")
+    return Table(("", *headings), tuple(rows), tuple(range(1, 1 + len(columns))), note)

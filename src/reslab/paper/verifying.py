@@ -1,0 +1,134 @@
+"""Does a part of a record's training again, and says whether its losses come out. Importing it imports no torch."""
+
+import random
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reslab.environment import describe_environment
+from reslab.errors import ReslabError
+from reslab.paper.record import Record
+from reslab.training.recipe_files import recipe_from_dict
+
+__all__ = ["Verification", "verify_record"]
+
+TOLERANCE = 1e-3
+"""Of losses on another processor, relative to the larger one; or to 1, where both are smaller."""
+_MOST_ROWS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """How a part of a training came out again.
+
+    Args:
+        arm: of the record.
+        seed: of the training.
+        iterations: that were done again.
+        rows: losses that were compared.
+        largest_difference: of two losses, relative as `TOLERANCE` is.
+        same_processor: whether it is the record's, so that the losses must be equal.
+        agrees: whether they are as near as they must be.
+    """
+
+    arm: str
+    seed: int
+    iterations: int
+    rows: int
+    largest_difference: float
+    same_processor: bool
+    agrees: bool
+
+    def __str__(self) -> str:
+        where = (
+            "on such a processor, to the bit" if self.same_processor else f"on another processor, within {TOLERANCE}"
+        )
+        verdict = "comes out again" if self.agrees else "does NOT come out again"
+        return (
+            f"{self.arm} seed {self.seed} {verdict} {where}: {self.iterations} iterations, {self.rows} losses, largest "
+            f"difference {self.largest_difference:.2g}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def verify_record(
+    folder: Path,
+    *,
+    data: str | None = None,
+    iterations: int | None = None,
+    seed: int | None = None,
+    data_dir: Path | None = None,
+) -> Verification:
+    """Trains one arm of a record again, from the start to some row, and compares the losses.
+
+    Args:
+        folder: folder of the record.
+        data: the data, where they are a folder; the record's by default.
+        iterations: iterations to do at most; a random number of the first rows by default.
+        seed: seed of the choice of the arm and the length; a random one by default.
+        data_dir: folder where named data sets are looked for first.
+
+    Raises:
+        ReslabError: the record has no training, or the data are others.
+    """
+    from reslab.models import parse_model
+    from reslab.training import train
+
+    record = Record.read(folder)
+    chosen = random.Random(seed)
+    trained = [item for item in record.series("errors") if record.arm(item["arm"]).get("recipe")]
+    if not trained:
+        raise ReslabError(f"{folder} is a record of {record.content['experiment']}, in which nothing is trained.")
+    item = chosen.choice(trained)
+    ends = [end for end in item["iteration"] if iterations is None or end <= iterations]
+    if not ends:
+        raise ReslabError(
+            f"--iterations must be at least {item['iteration'][0]}, where the first loss was written down."
+        )
+    count = len(ends) if iterations is not None else chosen.randint(1, min(_MOST_ROWS, len(ends)))
+    arm = record.arm(item["arm"])
+    net = next(row["net"] for row in record.rows(item["arm"]) if row["seed"] == item["seed"])
+    with tempfile.TemporaryDirectory() as temporary:
+        again = train(
+            parse_model(net),
+            data or record.data["name"],
+            recipe=recipe_from_dict(arm["recipe"]),
+            seed=item["seed"],
+            run_dir=Path(temporary, "run"),
+            stop_after=str(ends[count - 1]),
+            test_curve=True,
+            data_dir=data_dir,
+        )
+        _check_data(record, again.run.record["data"])
+        losses = [row["loss"] for row in again.run.rows()][:count]
+    differences = [
+        abs(ours - theirs) / max(1.0, abs(theirs)) for ours, theirs in zip(losses, item["loss"], strict=False)
+    ]
+    same = _machine(describe_environment()) == _machine(record.content["environment"])
+    largest = max(differences)
+    return Verification(
+        arm=item["arm"],
+        seed=item["seed"],
+        iterations=ends[count - 1],
+        rows=len(differences),
+        largest_difference=largest,
+        same_processor=same,
+        agrees=largest == 0 if same else largest <= TOLERANCE,
+    )
+
+
+def _machine(environment: dict[str, Any]) -> tuple[Any, ...]:
+    """What bits depend on, besides the code: the processor and torch."""
+    return environment["processor"], environment["packages"]["torch"], environment.get("kernels")
+
+
+def _check_data(record: Record, data: dict[str, Any]) -> None:
+    ours, theirs = data["splits"]["train"]["sha256"], record.data["splits"]["train"]["sha256"]
+    if ours != theirs:
+        raise ReslabError(
+            f"the training images of {data['name']} are others than the record's; give its own by --data."
+        )
