@@ -4,8 +4,9 @@
     python tools/update_docs.py --check    exit with 1 if one is stale
 
 A block `<!-- results/NAME -->` ... `<!-- end -->` is replaced by what the record of that name says, a block
-`<!-- registry -->` by a table of the named networks, and `<!-- aims -->` by one of the aims for speed and what is
-reached of them, which docs/aims.svg shows as well. docs/api.md is made of the docstrings as a whole.
+`<!-- registry -->` by a table of the named networks, `<!-- paper -->` by the paper's experiments with their records,
+and `<!-- aims -->` by the aims for speed and what is reached of them, which docs/aims.svg shows as well. docs/api.md is
+made of the docstrings as a whole.
 """
 
 import importlib.util
@@ -14,7 +15,6 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean, stdev
 from types import ModuleType
 from typing import Any
 
@@ -25,14 +25,17 @@ from reslab.bench.training_tables import SHARES, peaks_of
 from reslab.models import list_models
 from reslab.models.released import cards_of
 from reslab.models.zoo import named_model
+from reslab.paper.markdown import catalogue_page, record_block
+from reslab.paper.record import Record
 from reslab.paper.reference import CIFAR_TEST_ERRORS
-from reslab.paper.report import table_rows
+from reslab.paper.site import find_records
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = tuple(REPOSITORY / name for name in ("README.md", "docs/fig1.md", "docs/models.md", "docs/performance.md"))
+_DOCS = ("findings", "models", "paper", "performance")
+PAGES = (REPOSITORY / "README.md", *(REPOSITORY / "docs" / f"{name}.md" for name in _DOCS))
 CHART = REPOSITORY / "docs" / "aims.svg"
 API_PAGE = REPOSITORY / "docs" / "api.md"
-_BLOCK = re.compile(r"(<!-- (results/\S+|registry|aims) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- (results/\S+|registry|aims|paper) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def machine(environment: dict[str, Any]) -> str:
@@ -44,18 +47,6 @@ def machine(environment: dict[str, Any]) -> str:
 def markdown_table(headings: list[str], rows: list[list[str]]) -> list[str]:
     """Lines of a table."""
     return [f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *rows)]
-
-
-def experiment_table(results: dict[str, Any]) -> str:
-    """Paper and measured, and the verdicts."""
-    seeds = len({row["seed"] for row in results["rows"]})
-    spread = f"{seeds} seeds, mean ± standard deviation" if seeds > 1 else "1 seed"
-    keys = ["network", "paper", "test_error", "train_error", "train_error_clean"]
-    headings = ["network", "paper: test error, CIFAR-10", "measured: test error %", "training error %", "eval mode %"]
-    table = markdown_table(headings, [[row[key] for key in keys] for row in table_rows(results)])
-    verdicts = [f"- **{verdict['outcome']}**: {verdict['claim']}" for verdict in results["verdicts"]]
-    title = f"Reduced: {results['reduced']}. {spread}; {machine(results['environment'])}."
-    return "\n".join([title, "", *table, "", *verdicts]) + "\n"
 
 
 def training_table(record: dict[str, Any]) -> str:
@@ -133,18 +124,10 @@ def aims_chart() -> str:
     return str(aims.chart(aims.rows()))
 
 
-def longer_training(record: dict[str, Any]) -> str:
-    """What more iterations did for a network."""
-    rows = record["rows"]
-    errors = [
-        f"{name} error {mean(row[key] for row in rows):.2f} ± {stdev(row[key] for row in rows):.2f} %"
-        for name, key in (("training", "train_error"), ("test", "test_error"))
-    ]
-    first = rows[0]
-    return (
-        f"{first['network']}, {first['iterations']:,} iterations on {first['data']}, {len(rows)} seeds, "
-        f"mean ± standard deviation: {', '.join(errors)}.\n"
-    )
+def paper_page() -> str:
+    """Every experiment of the paper, with its records."""
+    folders = [path.relative_to(REPOSITORY) for path in find_records(REPOSITORY / "results")]
+    return catalogue_page([(folder, Record.read(REPOSITORY / folder)) for folder in folders], up="../")
 
 
 def registry_table() -> str:
@@ -168,8 +151,9 @@ def render(name: str) -> str:
     if not path.exists() and path.stem in load_aims().MEASUREMENTS:
         return f"Not recorded yet; `python benchmarks/aims.py {path.stem}` does.\n"
     record = json.loads(path.read_text())
+    if "experiment" in record:
+        return record_block(Record.read(path.parent), path.parent.relative_to(REPOSITORY), "", figures=False)
     makers: dict[str, Callable[[dict[str, Any]], str]] = {
-        "fig1": experiment_table,
         "training": training_table,
         "profile": bench_table,
         "rates": bench_table,
@@ -184,16 +168,15 @@ def render(name: str) -> str:
         "kernel-choice": bench_table,
         "demo": bench_table,
         "convolutions": bench_table,
-        "longer_training": longer_training,
     }
-    return makers[record.get("experiment") or record["benchmark"]](record)
+    return makers[record["benchmark"]](record)
 
 
 def updated(text: str) -> str:
     """A page with every block made anew."""
 
     def block(match: re.Match[str]) -> str:
-        makers = {"registry": registry_table, "aims": aims_table}
+        makers = {"registry": registry_table, "aims": aims_table, "paper": paper_page}
         made = makers[match[2]]() if match[2] in makers else render(match[2])
         return match[1] + made + match[3]
 

@@ -111,6 +111,11 @@ class Record:
         """One for each arm and seed."""
         return list(self.content["rows"])
 
+    @property
+    def figure_files(self) -> list[str]:
+        """Names of the files of its figures, beside it."""
+        return list(self.content.get("figures", ()))
+
     def rows(self, arm: str) -> list[dict[str, Any]]:
         """Those of an arm, seed by seed."""
         return [row for row in self.content["rows"] if row["arm"] == arm]

@@ -30,7 +30,7 @@ class Recorded:
 
 
 def record_results(folder: Path, *, out: Path = Path("results"), name: str | None = None) -> Recorded:
-    """Writes a finished experiment's record into a folder of records.
+    """Writes a finished experiment's record and its figures into a folder of records.
 
     Args:
         folder: folder of the experiment, with its results.json.
@@ -54,5 +54,11 @@ def record_results(folder: Path, *, out: Path = Path("results"), name: str | Non
     target = out / chosen
     replaced = (target / RESULTS_NAME).exists()
     target.mkdir(parents=True, exist_ok=True)
+    from reslab.paper.report import figure_file, write_figures
+
+    names = [figure_file(figure) for figure, _ in write_figures(record, target)]
+    for stale in set(target.glob("*.svg")) - {target / figure for figure in names}:
+        stale.unlink()
+    record = Record({**record.content, "figures": names})
     record.write(target)
     return Recorded(target / RESULTS_NAME, record, replaced)

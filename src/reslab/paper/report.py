@@ -13,7 +13,7 @@ from reslab.paper.figures import draw_figures
 from reslab.paper.record import Record
 from reslab.paper.tables import Table, main_table, verdict_table
 
-__all__ = ["REPORT_NAME", "page", "report_path", "write_report"]
+__all__ = ["REPORT_NAME", "contents", "figure_file", "page", "report_path", "write_figures", "write_report"]
 
 REPORT_NAME = "report.html"
 
@@ -30,11 +30,22 @@ def write_report(folder: Path) -> Path:
         ReslabError: the record is missing or damaged.
     """
     record = Record.read(folder)
-    figures = list(draw_figures(record))
-    for name, svg in figures:
-        write_text(folder / f"{record.content['experiment']}-{name.replace(' ', '-')}.svg", svg)
+    figures = write_figures(record, folder)
     write_text(report_path(folder), page("report.html.j2", **contents(record, figures)))
     return report_path(folder)
+
+
+def write_figures(record: Record, folder: Path) -> list[tuple[str, str]]:
+    """Writes every figure as an SVG beside the record; names and SVGs."""
+    figures = list(draw_figures(record))
+    for name, svg in figures:
+        write_text(folder / figure_file(name), svg)
+    return figures
+
+
+def figure_file(name: str) -> str:
+    """Name of a figure's file."""
+    return f"{name.replace(' ', '-')}.svg"
 
 
 def contents(record: Record, figures: list[tuple[str, str]]) -> dict[str, Any]:
