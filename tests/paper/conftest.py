@@ -35,5 +35,5 @@ TINY = Experiment(
 def tiny(monkeypatch):
     """The small experiment, which the catalogue has for the time of a test."""
     monkeypatch.setitem(experiments.EXPERIMENTS, TINY.name, TINY)
-    monkeypatch.setitem(experiments.NOTES, TINY.name, "Eight layers.\n\n    reslab paper run tiny")
+    monkeypatch.setitem(experiments.NOTES, TINY.name, "Eight layers.\n\n    reslab paper run tiny\n\nFor tests.")
     return TINY

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reslab.paper.catalogue import Experiment, Group
-from reslab.paper.experiments import EXPERIMENTS, NOTES
+from reslab.paper.experiments import EXPERIMENTS, note_parts
 from reslab.paper.record import Record
 from reslab.paper.reference import find_table
 from reslab.paper.tables import main_table, quoted_table
@@ -38,10 +38,8 @@ def catalogue_page(records: Sequence[tuple[Path, Record]], up: str) -> str:
 
 def _section(experiment: Experiment, records: Sequence[tuple[Path, Record]], up: str) -> Iterator[str]:
     yield f"### {experiment.name}: {experiment.title}\n"
-    _, _, rest = NOTES[experiment.name].partition("\n\n")
-    commands = [line.strip() for line in rest.splitlines() if line.startswith("    ")]
-    words = "\n".join(line for line in rest.splitlines() if not line.startswith("    ")).strip()
-    yield f"{experiment.source}. {words}\n"
+    paragraphs, commands = note_parts(experiment.name)
+    yield "\n\n".join([f"{experiment.source}. {paragraphs[0]}", *paragraphs[1:]]) + "\n"
     yield "\n".join(["```sh", *commands, "```"]) + "\n"
     for folder, record in records:
         yield f"**{folder.name}**\n"

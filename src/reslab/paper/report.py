@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reslab.files.atomic import write_text
-from reslab.paper.experiments import NOTES
+from reslab.paper.experiments import note_parts
 from reslab.paper.figures import draw_figures
 from reslab.paper.record import Record
 from reslab.paper.tables import Table, main_table, verdict_table
@@ -52,10 +52,12 @@ def contents(record: Record, figures: list[tuple[str, str]]) -> dict[str, Any]:
     """What a page on a record shows."""
     content = record.content
     verdicts = verdict_table(record)
+    paragraphs, commands = note_parts(content["experiment"])
     return {
         "record": record,
         "results": content,
-        "note": NOTES[content["experiment"]].partition("\n\n"),
+        "paragraphs": paragraphs,
+        "commands": commands,
         "figures": [(name, Markup(_inline(svg))) for name, svg in figures],
         "table": Markup(main_table(record).to_html("errors")),
         "verdicts": [dict(zip(_VERDICT, row, strict=True)) for row in verdicts.rows],

@@ -39,7 +39,7 @@ from reslab.paper.experiments import (
     zero,
 )
 
-__all__ = ["EXPERIMENTS", "NOTES", "find_experiment"]
+__all__ = ["EXPERIMENTS", "NOTES", "find_experiment", "note_parts"]
 
 _FIGURES = (fig1, fig2, fig4, fig6, fig7)
 _TABLES = (table1, table2, table3, table4, table5, table6, detection)
@@ -71,6 +71,17 @@ _SORTED = sorted(_ALL, key=lambda pair: _GROUPS.index(pair[0].group))
 EXPERIMENTS: dict[str, Experiment] = {note.name: note for note, _ in _SORTED}
 NOTES: dict[str, str] = {note.name: (module.__doc__ or "").strip() for note, module in _SORTED}
 """What each is, how it is run, and what the paper says."""
+
+
+def note_parts(name: str) -> tuple[list[str], list[str]]:
+    """A note's paragraphs without its first line, and the commands that it shows."""
+    paragraphs, commands = [], []
+    for part in NOTES[name].split("\n\n")[1:]:
+        if part.startswith("    "):
+            commands += [line.strip() for line in part.splitlines()]
+        else:
+            paragraphs.append(" ".join(part.split()))
+    return paragraphs, commands
 
 
 def find_experiment(name: str) -> Experiment:
