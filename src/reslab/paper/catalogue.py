@@ -135,6 +135,7 @@ class Column:
         digits: after the point.
         paper: name of the value's column in tables of the paper; empty where it has none.
         tables: names of those tables, in `reslab.paper.reference`.
+        others: name of the column that others' published values of the same networks are in; empty for none.
         shown: whether our values are shown; a column may quote alone.
     """
 
@@ -143,6 +144,7 @@ class Column:
     digits: int = 2
     paper: str = ""
     tables: tuple[str, ...] = ()
+    others: str = ""
     shown: bool = True
 
 

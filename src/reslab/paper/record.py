@@ -19,7 +19,7 @@ from reslab.files.records import read_record
 from reslab.paper.catalogue import Column, Experiment
 from reslab.paper.experiments import find_experiment
 from reslab.paper.packing import unpacked
-from reslab.paper.reference import Quoted, find_table
+from reslab.paper.reference import Quoted, find_table, others_values
 from reslab.paper.samples import Sample
 
 __all__ = ["RESULTS_NAME", "SCHEMA", "Record"]
@@ -155,6 +155,12 @@ class Record:
         if not found or len({item["num_images"] for item in found}) != 1:
             return None
         return np.stack([unpacked(item["wrong"], item["num_images"]) for item in found])
+
+    def others_values(self, arm: str, column: Column) -> list[float]:
+        """What others published of an arm's network."""
+        described = self.arm(arm)
+        net = described["quoted"] or described["net"]
+        return [item.quoted.value for item in others_values(net, column.others)] if column.others and net else []
 
     def paper_value(self, arm: str, column: Column) -> Quoted | None:
         """What the paper has for an arm in a column of the table; None where it has nothing."""

@@ -76,27 +76,32 @@ def _number(value: float, digits: int) -> str:
 
 def main_table(record: Record) -> Table:
     """The arms of a record: the paper's numbers beside ours."""
-    columns = [column for column in record.experiment.columns if _shown(record, column)]
-    headings, right = ["arm"], []
-    quoted = {id(column): any(record.paper_value(name, column) for name in record.arm_names) for column in columns}
-    for column in columns:
-        if quoted[id(column)]:
-            right.append(len(headings))
-            headings.append(f"paper: {column.heading.removesuffix(' %')}, {_paper_data(record)} %")
-        right.append(len(headings))
-        headings.append(column.heading)
-    right.append(len(headings))
-    headings.append("n")
-    rows = []
-    for name in record.arm_names:
-        cells = [name]
-        for column in columns:
-            if quoted[id(column)]:
-                value = record.paper_value(name, column)
-                cells.append(str(value) if value is not None else "-")
-            cells.append(with_spread(record.values(name, column.value), column.digits))
-        rows.append((*cells, str(len(record.rows(name)))))
-    return Table(tuple(headings), tuple(rows), tuple(right))
+    names = record.arm_names
+    columns: list[tuple[str, list[str]]] = []
+    for column in record.experiment.columns:
+        if not _shown(record, column):
+            continue
+        words, place = column.heading.removesuffix(" %"), _paper_data(record)
+        paper = [record.paper_value(name, column) for name in names]
+        if any(paper):
+            columns.append((f"paper: {words}, {place} %", ["-" if value is None else str(value) for value in paper]))
+        others = [_range(record.others_values(name, column)) for name in names]
+        if any(cell != "-" for cell in others):
+            columns.append((f"others, {place} %", others))
+        ours = [with_spread(record.values(name, column.value), column.digits) for name in names]
+        columns.append((column.heading, ours))
+    columns.append(("n", [str(len(record.rows(name))) for name in names]))
+    headings = ("arm", *(heading for heading, _ in columns))
+    rows = tuple(zip(names, *(cells for _, cells in columns), strict=True))
+    return Table(headings, rows, tuple(range(1, len(headings))))
+
+
+def _range(values: Sequence[float]) -> str:
+    """What others have, from the lowest to the highest, with their number."""
+    if not values:
+        return "-"
+    low, high = min(values), max(values)
+    return f"{low:.2f}" if len(values) == 1 else f"{low:.2f} to {high:.2f} ({len(values)})"
 
 
 def _paper_data(record: Record) -> str:

@@ -19,7 +19,13 @@ EXPERIMENT = Experiment(
     arms=arms("plain20", "plain56", "resnet20", "resnet56"),
     measures=TRAINED,
     columns=(
-        Column(value="test_error", heading="test error %", paper="test_error", tables=("table6", "fig6")),
+        Column(
+            value="test_error",
+            heading="test error %",
+            paper="test_error",
+            tables=("table6", "fig6"),
+            others="test_error",
+        ),
         *ERROR_COLUMNS[1:],
     ),
     figures=("errors",),

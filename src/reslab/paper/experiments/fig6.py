@@ -15,7 +15,9 @@ from reslab.paper.experiments.common import ERROR_COLUMNS, TRAINED, of_depths
 
 _DEPTHS = (20, 32, 44, 56, 110)
 _COLUMNS = (
-    Column(value="test_error", heading="test error %", paper="test_error", tables=("table6", "fig6")),
+    Column(
+        value="test_error", heading="test error %", paper="test_error", tables=("table6", "fig6"), others="test_error"
+    ),
     *ERROR_COLUMNS[1:],
 )
 

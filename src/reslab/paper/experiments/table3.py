@@ -30,7 +30,13 @@ EXPERIMENT = Experiment(
     arms=_ARMS,
     measures=(*TRAINED, CROPS),
     columns=(
-        Column(value="crops_top1", heading="top-1 error of several crops %", paper="top1_error", tables=("table3",)),
+        Column(
+            value="crops_top1",
+            heading="top-1 error of several crops %",
+            paper="top1_error",
+            tables=("table3",),
+            others="top1_error_10_crop",
+        ),
         Column(value="crops_top5", heading="top-5 %", paper="top5_error", tables=("table3",)),
         ERROR_COLUMNS[1],
     ),
