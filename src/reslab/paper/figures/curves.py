@@ -99,20 +99,25 @@ def lesions(record: Record) -> Figure | None:
 
 
 def toy_losses(record: Record) -> Figure | None:
-    """Loss against steps of fully connected nets that learn a function near the identity."""
+    """Error against steps of fully connected nets that learn a function near the identity, without and with BN."""
     if not record.series("identity"):
         return None
     figure = new_figure()
-    axes = figure.subplots()
-    layers = sorted({record.arm(name)["options"]["layers"] for name in record.arm_names})
-    for arm in record.arm_names:
-        own, options = record.series("identity", arm), record.arm(arm)["options"]
-        color = color_of(layers.index(options["layers"]))
-        style = "-" if options["kind"] == "residual" else "--"
-        band(axes, own[0]["step"], [item["loss"] for item in own], color=color, style=style, label=arm)
-    axes.set(xlabel="step", ylabel="loss over the target's variance", yscale="log")
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize="x-small", ncols=2)
+    panels = figure.subplots(1, 2, sharey=True)
+    options = {arm: record.arm(arm)["options"] for arm in record.arm_names}
+    layers = sorted({own["layers"] for own in options.values()})
+    for arm, own in options.items():
+        items = record.series("identity", arm)
+        color = color_of(layers.index(own["layers"]))
+        style = "-" if own["kind"] == "residual" else "--"
+        axes = panels[int(own["batch_norm"])]
+        label = f"{own['kind']}, {own['layers']} layers"
+        band(axes, items[0]["step"], [item["loss"] for item in items], color=color, style=style, label=label)
+    for axes, title in zip(panels, ("without batch norm", "with batch norm"), strict=True):
+        axes.set(xlabel="step", yscale="log", title=title)
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize="x-small", ncols=2)
+    panels[0].set(ylabel="error over the variance of x")
     return figure
 
 
