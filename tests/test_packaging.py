@@ -129,6 +129,8 @@ IMAGES = {"numpy", "PIL"}
         (["--version"], LIBRARIES | IMAGES | {"argparse", "dataclasses"}),
         (["models", "--json"], LIBRARIES | IMAGES),
         (["paper", "list", "--json"], LIBRARIES - {"rich"}),
+        (["paper", "list", "table8"], LIBRARIES - {"rich"}),
+        (["paper", "run", "--help"], LIBRARIES - {"rich"}),
         (["runs", "--json"], LIBRARIES | IMAGES),
         (["train", "--help"], LIBRARIES - {"rich"}),
         (["eval", "--help"], LIBRARIES),

@@ -15,7 +15,7 @@ from reslab.paper.experiments.table2 import CROPS
 _ARMS = (
     Arm(net="plain34"),
     Arm(net="resnet34[shortcut=A]", name="resnet34 A"),
-    Arm(net="resnet34", name="resnet34 B"),
+    Arm(net="resnet34", name="resnet34 B", quoted="resnet34[shortcut=B]"),
     Arm(net="resnet34[shortcut=C]", name="resnet34 C"),
     Arm(net="resnet50[stride=v1]", name="resnet50"),
     Arm(net="resnet101[stride=v1]", name="resnet101"),

@@ -24,18 +24,20 @@ def construction(subject: MeasuredNetwork, *, depth: int) -> Measured:
     if network.spec.depth == depth:  # one that was trained at that depth, to be compared with
         return Measured(values={"error_at_depth": own}, counts={"error_at_depth": len(train)})
     deep = deepened(network, depth)
-    largest = 0.0
+    largest, changed = 0.0, 0
     with torch.inference_mode():
-        for images, _ in subject.batches("train", 512):
-            largest = max(largest, float((network(images) - deep(images)).abs().max()))
+        for images, _ in subject.batches("train", _IMAGES):
+            before, after = network(images), deep(images)
+            largest = max(largest, float((before - after).abs().max()))
+            changed += int((before.argmax(dim=1) != after.argmax(dim=1)).sum())
     constructed = subject.error(deep, train)
     return Measured(
         values={
             "largest_difference": largest,
             "constructed_error": constructed,
             "error_at_depth": constructed,
-            "constructed_excess": constructed - own,
+            "changed_answers": 100 * changed / len(train),
         },
-        counts=dict.fromkeys(("constructed_error", "error_at_depth"), len(train)),
+        counts=dict.fromkeys(("constructed_error", "error_at_depth", "changed_answers"), len(train)),
         series={"depth": deep.spec.depth, "own_error": own},
     )
