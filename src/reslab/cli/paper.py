@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from reslab.cli.command import Command, argument
 from reslab.cli.forms import form_of
-from reslab.cli.output import JSON_HELP, JsonArguments, print_json, print_report, print_table
+from reslab.cli.output import JsonArguments, print_json, print_report, print_table
 from reslab.fields import knob
-from reslab.paper.listing import describe, listing, quoted_tables
+from reslab.paper.listing import catalogue_table, describe, listing, quoted_tables
 from reslab.paper.recording import record_results
 from reslab.paper.run import run_experiment
 from reslab.paper.verifying import verify_record
 
 if TYPE_CHECKING:
-    from reslab.paper.record import Record
     from reslab.paper.tables import Table
 
 INTRO = """The paper's figures, tables and claims, and what goes beyond it.
@@ -46,29 +45,17 @@ class ReportArguments(RowsArguments):
     out: Path | None = knob(None, "Folder of a site of all records; by default one folder's own report is redone.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AnswerArguments:
-    json: bool = knob(False, JSON_HELP)
-
-
 def list_experiments(asked: ListArguments) -> int:
     """Lists the experiments, or shows one."""
-    if asked.name is None:
-        rows = listing()
-        if asked.json:
-            print_json(rows)
-            return 0
-        keys = ("name", "source", "shown", "title", "cost")
-        headings = ("name", "in the paper", "here", "what it shows", "the paper's setting costs here")
-        print_table(headings, [[row[key] for key in keys] for row in rows])
-        return 0
     if asked.json:
-        print_json(describe(asked.name))
-        return 0
-    print(describe(asked.name)["note"])
-    for table in quoted_tables(asked.name):
-        print()
-        _print(table)
+        print_json(listing() if asked.name is None else describe(asked.name))
+    elif asked.name is None:
+        _print(catalogue_table())
+    else:
+        print(describe(asked.name)["note"])
+        for table in quoted_tables(asked.name):
+            print()
+            _print(table)
     return 0
 
 
@@ -109,17 +96,15 @@ def report(asked: ReportArguments) -> int:
 def _show(folder: Path, json: bool) -> int:
     from reslab.paper.record import RESULTS_NAME, Record
     from reslab.paper.report import report_path
-    from reslab.paper.tables import main_table
+    from reslab.paper.tables import main_table, verdict_lines
 
     record = Record.read(folder)
     if json:
-        keys = ("experiment", "reduced", "iterations", "rows", "verdicts")
-        print_json({key: record.content[key] for key in keys})
+        print_json(record.summary())
         return 0
     print(f"{record.heading}\n")
     _print(main_table(record))
-    _print_verdicts(record)
-    print(f"\n{folder / RESULTS_NAME}\n{report_path(folder)}")
+    print("", *verdict_lines(record), "", folder / RESULTS_NAME, report_path(folder), sep="\n")
     return 0
 
 
@@ -129,15 +114,9 @@ def _print(table: "Table") -> None:
         print(table.note)
 
 
-def _print_verdicts(record: "Record") -> None:
-    print()
-    for verdict in record.content["verdicts"]:
-        print(f"{verdict['outcome'] + ':':<10} {verdict['claim']}\n           {verdict['explanation']}")
-
-
 COMMANDS = {
     "list": Command(
-        ListArguments, "what can be run, and what is quoted", "  reslab paper list --json", list_experiments
+        ListArguments, "what can be run, and what is quoted", "  reslab paper list table3", list_experiments
     ),
     "run": Command(
         form_of(run_experiment, RowsArguments, name="NAME"),
@@ -145,20 +124,19 @@ COMMANDS = {
         """\
   reslab paper run fig1                                             two minutes on two cores
   reslab paper run fig6 --depths 20,32,44,56 --budget 10m           as long as there is time
-  reslab paper run fig1 --data fashion-mnist --iterations 1000      real images
   reslab paper run fig7 --nets runs/a runs/b                        of networks that are there
 
 Interrupted, the same command goes on where it stopped.""",
         run,
     ),
     "record": Command(
-        form_of(record_results, AnswerArguments, folder="FOLDER"),
+        form_of(record_results, JsonArguments, folder="FOLDER"),
         "write a finished experiment into a folder of records",
         "  reslab paper record paper/fig1-digits-full",
         record,
     ),
     "verify": Command(
-        form_of(verify_record, AnswerArguments, folder="RECORD"),
+        form_of(verify_record, JsonArguments, folder="RECORD"),
         "do a random part of a record's training again, and compare its losses",
         "  reslab paper verify results/fig1-digits",
         verify,
@@ -166,9 +144,7 @@ Interrupted, the same command goes on where it stopped.""",
     "report": Command(
         ReportArguments,
         "redo an experiment's report, or build a site of several",
-        """\
-  reslab paper report paper/fig1-digits-full          one report again
-  reslab paper report results/* --out site            a site of many, which needs no network""",
+        "  reslab paper report results/* --out site            a site of many, which needs no network",
         report,
     ),
 }

@@ -9,7 +9,7 @@ from reslab.paper.rates import Rate, kept_rates
 from reslab.paper.reference import find_table
 from reslab.paper.tables import Table, quoted_table
 
-__all__ = ["describe", "listing", "quoted_tables"]
+__all__ = ["catalogue_table", "describe", "listing", "quoted_tables"]
 
 _SHOWN = {
     "trained": "trained",
@@ -24,6 +24,13 @@ def listing() -> list[dict[str, Any]]:
     """A row for every experiment, as plain values."""
     rates = kept_rates()
     return [_row(experiment, rates) for experiment in EXPERIMENTS.values()]
+
+
+def catalogue_table() -> Table:
+    """The same as a table."""
+    keys = ("name", "source", "shown", "title", "cost")
+    headings = ("name", "in the paper", "here", "what it shows", "the paper's setting costs here")
+    return Table(headings, tuple(tuple(row[key] for key in keys) for row in listing()))
 
 
 def describe(name: str) -> dict[str, Any]:

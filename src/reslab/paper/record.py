@@ -56,6 +56,10 @@ class Record:
                 raise ReslabError(f"{path} is damaged: it lacks {name}.")
         return cls(content)
 
+    def summary(self) -> dict[str, Any]:
+        """What programs want to know of it first."""
+        return {name: self.content[name] for name in ("experiment", "reduced", "iterations", "rows", "verdicts")}
+
     def write(self, folder: Path) -> None:
         """Writes results.json."""
         write_json(folder / RESULTS_NAME, dict(self.content))

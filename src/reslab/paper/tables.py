@@ -10,7 +10,7 @@ from reslab.paper.catalogue import Column
 from reslab.paper.record import Record
 from reslab.paper.reference import QuotedTable
 
-__all__ = ["Table", "main_table", "quoted_table", "verdict_table", "with_spread"]
+__all__ = ["Table", "main_table", "quoted_table", "verdict_lines", "verdict_table", "with_spread"]
 
 _MARK = "†"
 
@@ -120,6 +120,14 @@ def verdict_table(record: Record) -> Table:
         for item in record.content["verdicts"]
     )
     return Table(("claim", "where it is made", "here", "figures", "rests on"), rows)
+
+
+def verdict_lines(record: Record) -> list[str]:
+    """The verdicts for a terminal: the outcome and the claim, and below them the figures."""
+    return [
+        f"{item['outcome'] + ':':<10} {item['claim']}\n           {item['explanation']}"
+        for item in record.content["verdicts"]
+    ]
 
 
 def quoted_table(table: QuotedTable) -> Table:

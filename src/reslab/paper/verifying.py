@@ -75,50 +75,60 @@ def verify_record(
     Raises:
         ReslabError: the record has no training, or the data are others.
     """
-    from reslab.models import parse_model
-    from reslab.training import train
-
     record = Record.read(folder)
-    chosen = random.Random(seed)
+    item, count = _chosen(record, folder, iterations, random.Random(seed))
+    losses = _losses(record, item, item["iteration"][count - 1], data, data_dir)[:count]
+    pairs = zip(losses, item["loss"], strict=False)
+    largest = max(abs(ours - theirs) / max(1.0, abs(theirs)) for ours, theirs in pairs)
+    same = _machine(describe_environment()) == _machine(record.content["environment"])
+    return Verification(
+        arm=item["arm"],
+        seed=item["seed"],
+        iterations=item["iteration"][count - 1],
+        rows=len(losses),
+        largest_difference=largest,
+        same_processor=same,
+        agrees=largest == 0 if same else largest <= TOLERANCE,
+    )
+
+
+def _chosen(
+    record: Record, folder: Path, iterations: int | None, generator: random.Random
+) -> tuple[dict[str, Any], int]:
+    """The errors of one training of the record, and how many of its rows are compared."""
     trained = [item for item in record.series("errors") if record.arm(item["arm"]).get("recipe")]
     if not trained:
         raise ReslabError(f"{folder} is a record of {record.content['experiment']}, in which nothing is trained.")
-    item = chosen.choice(trained)
-    ends = [end for end in item["iteration"] if iterations is None or end <= iterations]
-    if not ends:
+    item = generator.choice(trained)
+    if iterations is None:
+        return item, generator.randint(1, min(_MOST_ROWS, len(item["iteration"])))
+    count = sum(end <= iterations for end in item["iteration"])
+    if not count:
         raise ReslabError(
             f"--iterations must be at least {item['iteration'][0]}, where the first loss was written down."
         )
-    count = len(ends) if iterations is not None else chosen.randint(1, min(_MOST_ROWS, len(ends)))
-    arm = record.arm(item["arm"])
+    return item, count
+
+
+def _losses(record: Record, item: dict[str, Any], end: int, data: str | None, data_dir: Path | None) -> list[float]:
+    """The losses of a training that is done again up to some iteration."""
+    from reslab.models import parse_model
+    from reslab.training import train
+
     net = next(row["net"] for row in record.rows(item["arm"]) if row["seed"] == item["seed"])
     with tempfile.TemporaryDirectory() as temporary:
         again = train(
             parse_model(net),
             data or record.data["name"],
-            recipe=recipe_from_dict(arm["recipe"]),
+            recipe=recipe_from_dict(record.arm(item["arm"])["recipe"]),
             seed=item["seed"],
             run_dir=Path(temporary, "run"),
-            stop_after=str(ends[count - 1]),
+            stop_after=str(end),
             test_curve=True,
             data_dir=data_dir,
         )
         _check_data(record, again.run.record["data"])
-        losses = [row["loss"] for row in again.run.rows()][:count]
-    differences = [
-        abs(ours - theirs) / max(1.0, abs(theirs)) for ours, theirs in zip(losses, item["loss"], strict=False)
-    ]
-    same = _machine(describe_environment()) == _machine(record.content["environment"])
-    largest = max(differences)
-    return Verification(
-        arm=item["arm"],
-        seed=item["seed"],
-        iterations=ends[count - 1],
-        rows=len(differences),
-        largest_difference=largest,
-        same_processor=same,
-        agrees=largest == 0 if same else largest <= TOLERANCE,
-    )
+        return [row["loss"] for row in again.run.rows()]
 
 
 def _machine(environment: dict[str, Any]) -> tuple[Any, ...]:
