@@ -4,10 +4,14 @@ import math
 from typing import Literal
 
 from reslab.analysis.identity import learn_identity
+from reslab.analysis.shattering import Kind
+from reslab.analysis.shattering import shattering as measure_shattering
 from reslab.paper.measures import Measured
 from reslab.paper.subjects import MeasuredNetwork
 
-__all__ = ["identity"]
+__all__ = ["identity", "shattering"]
+
+_NETS = 10  # of one seed, whose correlations are averaged: a single net's is of 255 pairs that hang together
 
 
 def identity(
@@ -39,4 +43,24 @@ def identity(
             "weights_from_identity": run.end.weights_from_identity,
         },
         series={"step": list(run.steps), "loss": list(run.errors)},
+    )
+
+
+def shattering(subject: MeasuredNetwork, *, kind: Kind, depth: int) -> Measured:
+    """How gradients at neighbouring inputs hang together, with fresh weights (arXiv 1702.08591).
+
+    Args:
+        subject: has the seed; a seed stands for ten nets.
+        kind: plain or residual with batch norm, or looks-linear without.
+        depth: layers of rectifiers.
+    """
+    first = subject.job.subject.seed * _NETS
+    found = measure_shattering(kind, depth, seeds=range(first, first + _NETS))
+    width = math.nan if found.half_width is None else found.half_width
+    return Measured(
+        values={"correlation": found.lag1_correlation, "half_width": width},
+        series={
+            "lag": list(range(len(found.autocorrelation))),
+            "autocorrelation": list(found.autocorrelation),
+        },
     )
