@@ -207,6 +207,11 @@ class Experiment:
         """Whether its arms are trained."""
         return self.how == "trained"
 
+    @property
+    def needs_images(self) -> bool:
+        """Whether its networks see images."""
+        return self.how not in ("computed", "quoted") and any(arm.net for arm in self.arms)
+
     def arm(self, name: str) -> Arm:
         """An arm by name."""
         return next(arm for arm in self.arms if arm.name == name)

@@ -45,6 +45,8 @@ class Choices:
         seeds: number of trainings of an arm; None for the experiment's.
         depths: of the networks; empty for all.
         nets: trained networks that are looked at instead of the experiment's own arms.
+        mean: of each channel of their inputs, pixels in [0, 1], where they are weight files; empty for a card's.
+        std: likewise.
         threads: of each training.
     """
 
@@ -56,6 +58,8 @@ class Choices:
     seeds: int | None = None
     depths: tuple[int, ...] = ()
     nets: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     threads: int = 1
 
     def to_dict(self) -> dict[str, Any]:

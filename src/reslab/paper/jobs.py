@@ -38,6 +38,8 @@ class Subject:
         splits: sha256 of each split that there is.
         reference: of a network that is trained already, as `reslab eval` takes it; empty for none.
         weights: sha256 of its weights.
+        mean: of each channel of its inputs, where it is a weight file; empty for a card's.
+        std: likewise.
         numerics: version of the arithmetic of training.
     """
 
@@ -50,6 +52,8 @@ class Subject:
     splits: Mapping[str, str] = field(default_factory=dict)
     reference: str = ""
     weights: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     numerics: int = NUMERICS_VERSION
 
     @cached_property
@@ -57,7 +61,8 @@ class Subject:
         """Hex sha256 of what decides the network's weights and the images that it is measured on."""
         if self.recipe is not None:
             return training_key(self.net, self.recipe, self.splits, self.seed, self.numerics)
-        return hash_json({"net": self.net, "seed": self.seed, "splits": dict(self.splits), "weights": self.weights})
+        seen = {"splits": dict(self.splits), "mean": self.mean, "std": self.std}
+        return hash_json({"net": self.net, "seed": self.seed, "weights": self.weights, **seen})
 
     @cached_property
     def followed(self) -> Recipe | None:
@@ -108,7 +113,8 @@ class Job:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Inverse of `to_dict`."""
         measures = tuple(Measure(**measure) for measure in values["measures"])
-        return cls(**{**values, "subject": Subject(**values["subject"]), "measures": measures})
+        subject = {**values["subject"], **{name: tuple(values["subject"][name]) for name in ("mean", "std")}}
+        return cls(**{**values, "subject": Subject(**subject), "measures": measures})
 
 
 def training_key(net: str, recipe: Mapping[str, Any], splits: Mapping[str, str], seed: int, numerics: int) -> str:

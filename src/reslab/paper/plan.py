@@ -83,7 +83,10 @@ def read_plan(folder: Path) -> Plan:
     missing = f"there is no {path}: no experiment was started there."
     record = read_record(path, schema_version=_SCHEMA, error=ReslabError, if_missing=missing, checksum=True)
     try:
-        choices = {**record["choices"], **{name: tuple(record["choices"][name]) for name in ("depths", "nets")}}
+        choices = {
+            **record["choices"],
+            **{name: tuple(record["choices"][name]) for name in ("depths", "nets", "mean", "std")},
+        }
         return Plan(
             folder=folder,
             store=folder / record["store"],

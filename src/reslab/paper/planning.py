@@ -55,9 +55,8 @@ class Planner:
 
     @property
     def _needs_data(self) -> bool:
-        """Computed experiments need none, and neither do nets whose weights alone are looked at."""
-        nets = any(arm.net for arm in self.experiment.arms)
-        return nets and self.experiment.how not in ("computed", "quoted") and bool(self.choices.data)
+        """Nets whose weights alone are looked at need none."""
+        return self.experiment.needs_images and bool(self.choices.data)
 
     def _load(self, progress: bool) -> AnyData:
         """The data as a training sees them, test images too."""
@@ -140,7 +139,9 @@ class Planner:
         if not arm.net:
             return Subject(**common)
         if self.choices.nets:
-            return Subject(**common, reference=arm.net, weights=_digest(Reference.parse(arm.net)))
+            weights = _digest(Reference.parse(arm.net))
+            mean, std = self.choices.mean, self.choices.std
+            return Subject(**common, mean=mean, std=std, reference=arm.net, weights=weights)
         if self.data is None:
             return Subject(**common, net=spell(parse_model(arm.net)))
         defaults = {"num_classes": self.data.num_classes, "in_channels": self.data.image_shape[2]}

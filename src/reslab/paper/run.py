@@ -46,6 +46,8 @@ def run_experiment(
     precision: Precision | None = None,
     seeds: int | None = None,
     nets: Sequence[str] = (),
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
     engine: EngineName = "local",
     jobs: int | None = None,
     threads: int | None = None,
@@ -70,6 +72,8 @@ def run_experiment(
         precision: precision of convolutions and products, of all networks alike: auto, fp32, bf16 or fp16.
         seeds: number of trainings of each network, with seeds from 0.
         nets: trained networks to look at instead of training some, as `reslab eval` takes them.
+        mean: mean of each channel of such networks' inputs, pixels in [0, 1], for weight files without a card.
+        std: std likewise; 1 where only a mean is given.
         engine: what runs the trainings: processes of this machine (local), or tasks of a Ray cluster (ray).
         jobs: trainings side by side; by default one a core, up to as many as there are.
         threads: threads of each training; by default the cores divided by the jobs.
@@ -91,7 +95,9 @@ def run_experiment(
     if budget is not None and iterations is not None:
         raise ReslabError("give --budget or --iterations: a budget chooses the iterations.")
     seconds = None if budget is None else parse_time(budget)
-    spec = data if data is not None else "" if nets else "digits"
+    if data is not None and not experiment.needs_images:
+        raise ReslabError(f"{name} looks at no images: leave --data out.")
+    spec = data if data is not None else "digits" if experiment.needs_images and not nets else ""
     count = max(1, len(nets) or len(experiment.arms) * (seeds or experiment.seeds))
     slots = jobs or min(available_cores(), count)
     threads = threads or max(1, available_cores() // slots)
@@ -104,6 +110,8 @@ def run_experiment(
         seeds=seeds,
         depths=tuple(depths),
         nets=tuple(nets),
+        mean=tuple(mean),
+        std=tuple(std),
         threads=threads,
     )
     length = budget or iterations or ("" if nets or not experiment.trains else "full")

@@ -81,7 +81,8 @@ class MeasuredNetwork:
         if not self.job.subject.reference:
             raise ReslabError(f"{self.job.arm} has fresh weights and was not trained.")
         reference = Reference.parse(self.job.subject.reference)
-        return load_trained(reference, mean=self.job.options.get("mean"), std=self.job.options.get("std"))
+        subject = self.job.subject
+        return load_trained(reference, mean=subject.mean or None, std=subject.std or None)
 
     @property
     def network(self) -> FeatureNetwork:

@@ -38,7 +38,7 @@ EXPERIMENT = Experiment(
     measures=(ERRORS, Measure(name="responses")),
     columns=(
         Column(value="mean_response", heading="mean response", digits=3),
-        Column(value="estimated_response", heading="the same, from batch norm alone", digits=3),
+        Column(value="estimated_response", heading="mean response, from batch norm alone", digits=3),
         Column(value="rms_scale", heading="rms scale of batch norm", digits=3),
         Column(value="train_error", heading="training error %"),
     ),

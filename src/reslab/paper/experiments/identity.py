@@ -2,9 +2,9 @@
 
     reslab paper run identity
 
-A residual net y = x + f(x) and a plain one y = f(x), with equal layers and from the same starts, learn H(x) = x + 0.1 g(x)
-by SGD (Sec. 3.1: "it should be easier for the solver to find the perturbations with reference to an identity mapping,
-than to learn the function as a new one"). y = x alone errs by 1 % of the variance of x.
+A residual net y = x + f(x) and a plain one y = f(x), with equal layers and from the same starts, learn a function near
+the identity, H(x) = x + 0.1 g(x), by SGD (Sec. 3.1: "it should be easier for the solver to find the perturbations with
+reference to an identity mapping, than to learn the function as a new one"). y = x alone errs by 1 % of x's variance.
 """
 
 from reslab.paper.catalogue import Arm, Column, Experiment, Measure
