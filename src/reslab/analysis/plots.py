@@ -51,7 +51,8 @@ def svg_text(figure: Figure) -> str:
     """A figure as SVG, with its text as text; the same figure gives the same SVG with the same matplotlib."""
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "reslab", "font.family": "DejaVu Sans"}
     buffer = io.StringIO()
-    with mpl.rc_context(settings):
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ ", UserWarning)  # of names in other scripts: readers have fonts
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 

@@ -156,7 +156,7 @@ def _looking_at(experiment: Experiment, nets: Sequence[str]) -> Experiment:
     """The experiment with trained networks as its arms, and none of the claims that are about its own."""
     if not any(measure.name in _OF_TRAINED for measure in experiment.measures):
         raise ReslabError(
-            f"{experiment.name} trains its networks itself; --nets is for {', '.join(sorted(_FOR_NETS))}."
+            f"{experiment.name} is about networks of its own; --nets is for {', '.join(sorted(_FOR_NETS))}."
         )
     measures = tuple(measure for measure in experiment.measures if measure.name in _OF_TRAINED)
     arms = []

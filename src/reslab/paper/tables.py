@@ -34,7 +34,8 @@ class Table:
     def to_markdown(self) -> str:
         """As a table of Markdown, numbers flush right."""
         marks = ["---:" if place in self.right else "---" for place in range(len(self.headings))]
-        lines = [self.headings, marks, *(tuple(cell.replace("|", "\\|") for cell in row) for row in self.rows)]
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in (self.headings, *self.rows)]
+        lines = [rows[0], marks, *rows[1:]]
         text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
         return f"{text}\n\n{self.note}\n" if self.note else f"{text}\n"
 
@@ -82,12 +83,15 @@ def main_table(record: Record) -> Table:
         if not _shown(record, column):
             continue
         words, place = column.heading.removesuffix(" %"), _paper_data(record)
+        unit = " %" if column.heading.endswith(" %") else ""
         paper = [record.paper_value(name, column) for name in names]
         if any(paper):
-            columns.append((f"paper: {words}, {place} %", ["-" if value is None else str(value) for value in paper]))
+            columns.append(
+                (f"paper: {words}, {place}{unit}", ["-" if value is None else str(value) for value in paper])
+            )
         others = [_range(record.others_values(name, column)) for name in names]
         if any(cell != "-" for cell in others):
-            columns.append((f"others, {place} %", others))
+            columns.append((f"others, {place}{unit}", others))
         ours = [with_spread(record.values(name, column.value), column.digits) for name in names]
         columns.append((column.heading, ours))
     columns.append(("n", [str(len(record.rows(name))) for name in names]))

@@ -34,5 +34,5 @@ def draw_figures(record: Record) -> Iterator[tuple[str, str]]:
             continue
         figure = FIGURES[name](record)
         if figure is not None:
-            figure.suptitle(record.heading, fontsize=11)
+            figure.suptitle(record.heading, fontsize=11, parse_math=False)  # names of data may have dollar signs
             yield name, svg_text(figure)

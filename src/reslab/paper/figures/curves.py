@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reslab.paper.figures.style import band, color_of, new_figure
+from reslab.paper.figures.style import band, color_of, legend, new_figure, numbers
 from reslab.paper.record import Record
 from reslab.training.recipe import Steps
 from reslab.training.recipe_files import recipe_from_dict
@@ -29,8 +29,9 @@ def errors(record: Record) -> Figure | None:
         _milestones(axes, record)
         axes.set(xlabel="iteration", title=family)
         axes.grid(alpha=0.25)
-        axes.legend(fontsize="x-small", ncols=1 if len(arms) < 5 else 2)
-    top = max((max(item["train_error"]) for item in record.series("errors")), default=100.0)
+        legend(axes, fontsize="x-small", ncols=1 if len(arms) < 5 else 2)
+    reached = [error for item in record.series("errors") for error in item["train_error"] if error is not None]
+    top = max(reached, default=100.0)
     panels[0].set(ylabel="error (%)", ylim=(0, min(100.0, 1.05 * top)))
     return figure
 
@@ -62,10 +63,10 @@ def _milestones(axes: Axes, record: Record) -> None:
         axes.axvline(int(milestone), color="0.6", linewidth=0.8, linestyle=":", zorder=0, label=label)
 
 
-def _smoothed(ends: list[int], values: list[float]) -> list[float]:
+def _smoothed(ends: list[int], found: list[float | None]) -> list[float]:
     """Running mean, each row weighted by its iterations: a point is the error of few images, and of a row that an
     evaluation or the end cut short of very few, and the eye needs the trend."""
-    weights = np.diff(np.array([0, *ends]))
+    weights, values = np.diff(np.array([0, *ends])), numbers(found)
     places = ((max(0, end - _SMOOTHED), end) for end in range(1, len(values) + 1))
     return [float(np.average(values[start:end], weights=weights[start:end])) for start, end in places]
 
@@ -83,7 +84,8 @@ def lesions(record: Record) -> Figure | None:
         for axes, name in ((left, "lesions"), (middle, "swaps")):
             counts = [int(count) for count in own[0][name]]
             means = [
-                [item["whole_error"], *(float(np.mean(item[name][str(count)])) for count in counts)] for item in own
+                [item["whole_error"], *(float(numbers(item[name][str(count)]).mean()) for count in counts)]
+                for item in own
             ]
             band(axes, [0, *counts], means, color=color, label=arm)
         paths = [item for item in own if "path_share" in item]
@@ -94,7 +96,7 @@ def lesions(record: Record) -> Figure | None:
     right.set(xlabel="blocks on the path", ylabel="share of the gradient", title="where gradients go")
     for axes in (left, middle, right):
         axes.grid(alpha=0.25)
-        axes.legend(fontsize="x-small")
+        legend(axes, fontsize="x-small")
     return figure
 
 
@@ -108,6 +110,8 @@ def toy_losses(record: Record) -> Figure | None:
     layers = sorted({own["layers"] for own in options.values()})
     for arm, own in options.items():
         items = record.series("identity", arm)
+        if not items:
+            continue
         color = color_of(layers.index(own["layers"]))
         style = "-" if own["kind"] == "residual" else "--"
         axes = panels[int(own["batch_norm"])]
@@ -116,7 +120,7 @@ def toy_losses(record: Record) -> Figure | None:
     for axes, title in zip(panels, ("without batch norm", "with batch norm"), strict=True):
         axes.set(xlabel="step", yscale="log", title=title)
         axes.grid(alpha=0.25)
-        axes.legend(fontsize="x-small", ncols=2)
+        legend(axes, fontsize="x-small", ncols=2)
     panels[0].set(ylabel="error over the variance of x")
     return figure
 
@@ -132,10 +136,12 @@ def autocorrelations(record: Record) -> Figure | None:
         arms = [name for name in record.arm_names if record.arm(name)["options"]["kind"] == kind]
         for index, arm in enumerate(arms):
             own = record.series("shattering", arm)
+            if not own:
+                continue
             label = f"{record.arm(arm)['options']['depth']} layers"
             band(axes, own[0]["lag"], [item["autocorrelation"] for item in own], color=color_of(index), label=label)
         axes.set(title=kind, xlabel="distance of the inputs (grid points)")
         axes.grid(alpha=0.25)
-        axes.legend(fontsize="small")
+        legend(axes, fontsize="small")
     panels[0].set(ylabel="correlation of gradients")
     return figure

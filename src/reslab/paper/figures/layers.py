@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from reslab.analysis.signals import THEORETICAL_GROWTH
-from reslab.paper.figures.style import band, color_of, new_figure
+from reslab.paper.figures.style import band, color_of, legend, new_figure, numbers
 from reslab.paper.record import Record
 
 __all__ = ["branches", "growth", "layer_costs", "responses", "signals"]
@@ -23,17 +23,17 @@ def responses(record: Record) -> Figure | None:
             continue
         plain = record.arm(arm)["net"].startswith("plain")
         color, style = color_of(index, record.depth(arm)), "--" if plain else "-"
-        values = [item[name] for item in own]
-        places = list(range(1, len(values[0]) + 1))
+        values = numbers([item[name] for item in own])
+        places = list(range(1, values.shape[1] + 1))
         label = arm if name == "response" else f"{arm}, from batch norm alone"
         band(top, places, values, color=color, style=style, label=label)
-        band(bottom, places, [sorted(item, reverse=True) for item in values], color=color, style=style, label=label)
+        band(bottom, places, -np.sort(-values, axis=1), color=color, style=style, label=label)
     top.set(ylabel="std", xlabel="3x3 layer, in order")
     bottom.set(ylabel="std", xlabel="3x3 layer, sorted by its response")
     for axes in (top, bottom):
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.25)
-        axes.legend(fontsize="x-small", ncols=2)
+        legend(axes, fontsize="x-small", ncols=2)
     return figure
 
 
@@ -52,13 +52,13 @@ def signals(record: Record) -> Figure | None:
                 own = record.series("signals", arm)
                 if not own:
                     continue
-                values = np.array([item[name][place] for item in own], dtype=float)
+                values = numbers([item[name][place] for item in own])
                 values[values <= 0] = np.nan  # what has vanished is on no logarithmic axis
                 share = np.linspace(0, 1, values.shape[1])
-                band(axes, list(share), values.tolist(), color=color_of(index), label=arm)
+                band(axes, list(share), values, color=color_of(index), label=arm)
             axes.set(yscale="log", title=f"{what}, {words}", xlabel="place of the layer, from input to output")
             axes.grid(alpha=0.25)
-    panels[0][0].legend(fontsize="x-small")
+    legend(panels[0][0], fontsize="x-small")
     return figure
 
 
@@ -73,11 +73,13 @@ def growth(record: Record) -> Figure | None:
         own = record.series("growth", arm)
         if not own:
             continue
-        relative = [[norm / item["gradient"][-1] for norm in reversed(item["gradient"])] for item in own]
+        norms = numbers([item["gradient"] for item in own])
+        norms[norms <= 0] = np.nan
+        relative = (norms / norms[:, -1:])[:, ::-1]
         plain = record.arm(arm)["net"].startswith("plain")
-        longest = max(longest, len(relative[0]))
+        longest = max(longest, relative.shape[1])
         color = color_of(index, record.depth(arm))
-        band(axes, list(range(len(relative[0]))), relative, color=color, style="--" if plain else "-", label=arm)
+        band(axes, list(range(relative.shape[1])), relative, color=color, style="--" if plain else "-", label=arm)
     places = np.arange(longest)
     axes.plot(
         places,
@@ -88,7 +90,7 @@ def growth(record: Record) -> Figure | None:
     )
     axes.set(yscale="log", xlabel="layers from the output", ylabel="gradient's norm, over the last layer's")
     axes.grid(alpha=0.25)
-    axes.legend(fontsize="x-small", ncols=2)
+    legend(axes, fontsize="x-small", ncols=2)
     return figure
 
 
@@ -110,7 +112,7 @@ def branches(record: Record) -> Figure | None:
     for axes, title in zip(panels, titles, strict=True):
         axes.set(title=title, xlabel="place of the block, from input to output")
         axes.grid(alpha=0.25)
-        axes.legend(fontsize="x-small")
+        legend(axes, fontsize="x-small")
     panels[0].set_ylim(bottom=0)
     return figure
 

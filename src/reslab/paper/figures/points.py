@@ -1,5 +1,6 @@
 """Figures of single values: against depth, or arm by arm with every seed."""
 
+from math import isfinite
 from statistics import mean
 
 from matplotlib.figure import Figure
@@ -64,11 +65,12 @@ def bars(record: Record) -> Figure | None:
             own = record.values(name, column.value)
             if not own:
                 continue
-            positive = positive and min(own) > 0
+            reached = [value for value in own if isfinite(value)]
+            positive = positive and min(reached, default=1) > 0
             axes.barh(place, mean(own), color=color_of(0), alpha=0.35, height=0.7)
             axes.plot(own, [place] * len(own), "o", color=color_of(0), markersize=3.5)
-        spread = [value for name in names for value in record.values(name, column.value)]
-        if positive and max(spread) > 300 * min(spread):
+        spread = [value for name in names for value in record.values(name, column.value) if isfinite(value)]
+        if positive and spread and max(spread) > 300 * min(spread):
             axes.set(xscale="log")
         axes.set(xlabel=column.heading)
         axes.grid(axis="x", alpha=0.25)
