@@ -10,7 +10,7 @@ from reslab.training.recipe import AdamW, Sgd
 
 def test_every_parameter_is_in_exactly_one_group():
     model = create_model("resnet20", shortcut="C")
-    for decay in ("all", "weights"):
+    for decay in ("all", "weights", "norms"):
         groups = make_optimizer(model, Sgd(decay=decay)).param_groups
         identities = [id(parameter) for group in groups for parameter in group["params"]]
         assert sorted(identities) == sorted(map(id, model.parameters()))
@@ -24,6 +24,14 @@ def test_weights_only_decay_spares_batch_norm_and_biases_of_shortcuts_too():
     assert all(parameter.dim() == 1 for parameter in spared["params"])
     shortcut_norm = model.layer1[0].downsample[1].weight
     assert any(parameter is shortcut_norm for parameter in spared["params"])
+
+
+def test_norms_only_decay_is_of_what_weights_only_decay_spares():
+    model = create_model("resnet20", shortcut="C")
+    decayed, spared = make_optimizer(model, Sgd(decay="norms", weight_decay=0.02)).param_groups
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.02, 0)
+    assert all(parameter.dim() == 1 for parameter in decayed["params"])
+    assert all(parameter.dim() > 1 for parameter in spared["params"])
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

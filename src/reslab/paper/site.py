@@ -98,12 +98,20 @@ def _rows(records: dict[str, Record]) -> list[dict[str, Any]]:
     return rows
 
 
+def _setting(record: Record) -> str:
+    """How far a record is from the paper's setting, and its seeds."""
+    if record.content["exact"]:
+        return "computed"
+    seeds = f"{record.num_seeds} seed{'s' if record.num_seeds != 1 else ''}"
+    full = "the paper's setting" if record.data else ""
+    return "; ".join(part for part in (record.content["reduced"] or full, seeds) if part)
+
+
 def _summary(name: str, record: Record) -> dict[str, Any]:
     outcomes = Counter(verdict["outcome"] for verdict in record.content["verdicts"])
     return {
         "page": f"{name}.html",
         "name": name,
-        "reduced": record.content["reduced"] or "the paper's setting",
-        "seeds": record.num_seeds,
+        "setting": _setting(record),
         "outcomes": [(word, outcomes[word]) for word in ("held", "not held", "undecided") if outcomes[word]],
     }
