@@ -157,11 +157,19 @@ def key_of_run(run: Run) -> str:
 
 
 def existing_runs(folder: Path) -> dict[str, Path]:
-    """The runs in a folder of runs, by their keys; damaged ones are left out."""
-    found = {}
+    """The runs in a folder of runs, by their keys; of equal ones a finished one.
+
+    Damaged ones are left out, and those that began with weights of another training.
+    """
+    found: dict[str, Path] = {}
     for path in sorted(folder.glob("*/run.json")):
+        run = Run(path.parent)
         try:
-            found[key_of_run(Run(path.parent))] = path.parent
+            key, record = key_of_run(run), run.record
         except (ReslabError, KeyError, TypeError, AttributeError):
             continue
+        if record.get("weights") is not None or record.get("shards", 1) != 1:
+            continue
+        if key not in found or (run.finished and not Run(found[key]).finished):
+            found[key] = run.folder
     return found

@@ -11,7 +11,7 @@ from reslab.errors import ReslabError
 from reslab.files.hashing import file_digest, hash_json
 from reslab.models import parse_model, spell
 from reslab.models.weights import WEIGHTS_NAME
-from reslab.paper.catalogue import Arm, Experiment
+from reslab.paper.catalogue import Arm, Ensemble, Experiment
 from reslab.paper.choices import Choices, arm_recipe, full_iterations
 from reslab.paper.jobs import Job, Subject, existing_runs
 from reslab.paper.plan import Plan
@@ -163,7 +163,9 @@ def _looking_at(experiment: Experiment, nets: Sequence[str]) -> Experiment:
     for net in nets:
         Reference.parse(net)
         arms.append(Arm(net=net, name=_short(net)))
-    return replace(experiment, arms=tuple(arms), claims=(), measures=measures, how="evaluated")
+    names = tuple(arm.name for arm in arms)
+    together = (Ensemble(name="all together", arms=names),) if experiment.ensembles and len(names) > 1 else ()
+    return replace(experiment, arms=tuple(arms), claims=(), measures=measures, ensembles=together, how="evaluated")
 
 
 _OF_TRAINED = ("responses", "branches", "lesions", "protocol", "predictions")
