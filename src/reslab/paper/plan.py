@@ -96,5 +96,5 @@ def read_plan(folder: Path) -> Plan:
             jobs=[Job.from_dict(job) for job in record["jobs"]],
             budget=record["budget"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ReslabError(f"{path} is damaged: it lacks {error}.") from None
