@@ -24,7 +24,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Minutes each, where the others take seconds.
-LONGEST = ("training/test_train.py", "paper/test_fig1.py", "models/test_contract.py", "deploy/test_export.py")
+LONGEST = ("training/test_train.py", "paper/test_run.py", "models/test_contract.py", "deploy/test_export.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:

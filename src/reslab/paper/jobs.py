@@ -113,7 +113,8 @@ class Job:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Inverse of `to_dict`."""
         measures = tuple(Measure(**measure) for measure in values["measures"])
-        subject = {**values["subject"], **{name: tuple(values["subject"][name]) for name in ("mean", "std")}}
+        lists = {name: tuple(value) for name, value in values["subject"].items() if isinstance(value, list)}
+        subject = {**values["subject"], **lists}
         return cls(**{**values, "subject": Subject(**subject), "measures": measures})
 
 

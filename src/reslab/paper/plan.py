@@ -83,10 +83,8 @@ def read_plan(folder: Path) -> Plan:
     missing = f"there is no {path}: no experiment was started there."
     record = read_record(path, schema_version=_SCHEMA, error=ReslabError, if_missing=missing, checksum=True)
     try:
-        choices = {
-            **record["choices"],
-            **{name: tuple(record["choices"][name]) for name in ("depths", "nets", "mean", "std")},
-        }
+        lists = {name: tuple(value) for name, value in record["choices"].items() if isinstance(value, list)}
+        choices = {**record["choices"], **lists}
         return Plan(
             folder=folder,
             store=folder / record["store"],
@@ -98,5 +96,5 @@ def read_plan(folder: Path) -> Plan:
             jobs=[Job.from_dict(job) for job in record["jobs"]],
             budget=record["budget"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ReslabError(f"{path} is damaged: it lacks {error}.") from None

@@ -3,6 +3,7 @@
 Importing this module imports no torch.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reslab.errors import ReslabError
-from reslab.files.atomic import write_json
+from reslab.files.atomic import write_text
 from reslab.files.records import read_record
 from reslab.paper.catalogue import Column, Experiment
 from reslab.paper.experiments import find_experiment
@@ -61,8 +62,13 @@ class Record:
         return {name: self.content[name] for name in ("experiment", "reduced", "iterations", "rows", "verdicts")}
 
     def write(self, folder: Path) -> None:
-        """Writes results.json."""
-        write_json(folder / RESULTS_NAME, dict(self.content))
+        """Writes results.json, an arm, a row or a series a line."""
+        parts = []
+        for name, value in self.content.items():
+            lines = [_line(item) for item in value] if name in _LISTS else []
+            text = "[\n" + ",\n".join(lines) + "\n]" if lines else _line(value)
+            parts.append(f"{_line(name)}: {text}")
+        write_text(folder / RESULTS_NAME, "{\n" + ",\n".join(parts) + "\n}\n")
 
     @property
     def experiment(self) -> Experiment:
@@ -175,3 +181,7 @@ class Record:
                 if (described["quoted"] or described["net"]) in (row.label, row.net):
                     return table.value(row.label, column.paper)
         return None
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -1,6 +1,6 @@
 """Figure 1: degradation, and beside it its cure.
 
-    reslab paper run fig1                                             two minutes on two cores
+    reslab paper run fig1    # two minutes on two cores
     reslab paper run fig1 --data cifar10-jpeg/ --iterations 8000 --precision bf16
 
 Plain nets of 20 and 56 layers: the deeper one has the higher training error, and so the higher test error. That is no

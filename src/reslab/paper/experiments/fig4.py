@@ -1,6 +1,6 @@
 """Figure 4 and Table 2: plain and residual nets of 18 and 34 layers on ImageNet.
 
-    reslab paper run fig4 --data cifar10-jpeg/ --budget 10m         at 32 pixels
+    reslab paper run fig4 --data cifar10-jpeg/ --budget 10m    # at 32 pixels
     reslab paper run table2 --data imagenet/ --precision bf16
 
 Plain-34's training error is above plain-18's throughout; ResNet-34's is below ResNet-18's. Shortcuts are option A, so

@@ -1,7 +1,7 @@
 """Figure 7: the standard deviations of layer responses.
 
     reslab paper run fig7
-    reslab paper run fig7 --nets 'resnet20[shortcut_padding=split]=resnet20.th'     from the weights alone
+    reslab paper run fig7 --nets 'resnet20[shortcut_padding=split]=resnet20.th'    # from the weights alone
     reslab paper run fig7 --nets runs/a runs/b --data cifar10
 
 The response of a 3x3 layer is its output after batch norm, before ReLU or the addition. ResNets' are generally
