@@ -87,7 +87,7 @@ def test_on_another_processor_losses_may_differ_a_little(folder):
 def test_a_loss_that_is_no_number_is_damage(folder):
     for arm in ("plain8", "resnet8"):
         change(folder, arm, {0: None})
-    with pytest.raises(ReslabError, match="is damaged: a loss of .* is no number"):
+    with pytest.raises(ReslabError, match=r"is damaged: a loss of .* is no number"):
         verify_record(folder, iterations=2)
 
 
