@@ -32,7 +32,7 @@ def test_the_tables_are_made_from_records_and_registry(depth, monkeypatch):
     deeper = tuple(f"| `{name}` |" for name in list_models() if name not in names)
     for page in tool.PAGES:
         text = "".join(line for line in page.read_text().splitlines(keepends=True) if not line.startswith(deeper))
-        assert re.search(r"<!-- (results/|registry)", text)
+        assert re.search(r"<!-- (results/|registry|paper)", text)
         assert tool.updated(text) == text, f"{page.name} is stale: run python tools/update_docs.py"
 
 

@@ -45,7 +45,7 @@ def test_the_claims_of_the_text_are_there():
 def test_its_parts_exist(name):
     experiment = EXPERIMENTS[name]
     assert experiment.name == name
-    assert set(experiment.figures) <= {*FIGURES, "drawings"}
+    assert set(experiment.figures) <= set(FIGURES)
     for table in experiment.quoted:
         assert find_table(table).rows
     taken = {measure.name for measure in experiment.measures}

@@ -5,9 +5,13 @@
 Each picture is made of the module objects that `reslab.create_model` builds, so that it shows what is trained.
 """
 
-from reslab.paper.catalogue import IMAGENET, Arm, Experiment, Measure
+from reslab.paper.catalogue import IMAGENET, Arm, Column, Experiment, Measure
 
-_DRAWING = Measure(name="drawing")
+_COMPLEXITY = Measure(name="complexity")
+_COLUMNS = (
+    Column(value="gmacs", heading="multiply-adds, billions", digits=3),
+    Column(value="million_parameters", heading="parameters, millions", digits=3),
+)
 
 FIG2 = Experiment(
     name="fig2",
@@ -16,8 +20,9 @@ FIG2 = Experiment(
     group="figure",
     how="computed",
     arms=(Arm(net="resnet34[blocks=1,widths=64,shortcut=A]", name="basic block"),),
-    measures=(_DRAWING,),
-    figures=("drawings",),
+    measures=(_COMPLEXITY,),
+    columns=_COLUMNS,
+    figures=("architectures",),
     setting=IMAGENET,
 )
 
@@ -28,8 +33,9 @@ FIG3 = Experiment(
     group="figure",
     how="computed",
     arms=(Arm(net="vgg19"), Arm(net="plain34"), Arm(net="resnet34[shortcut=A]", name="resnet34")),
-    measures=(_DRAWING, Measure(name="complexity")),
-    figures=("drawings",),
+    measures=(_COMPLEXITY,),
+    columns=_COLUMNS,
+    figures=("architectures",),
     setting=IMAGENET,
 )
 
@@ -40,11 +46,12 @@ FIG5 = Experiment(
     group="figure",
     how="computed",
     arms=(
-        Arm(net="resnet34[blocks=1,widths=64,shortcut=A]", name="basic block"),
-        Arm(net="resnet50[blocks=1,widths=64,stride=v1]", name="bottleneck"),
+        Arm(net="resnet34[blocks=2,widths=64,shortcut=A]", name="basic blocks"),
+        Arm(net="resnet50[blocks=2,widths=64,stride=v1]", name="bottlenecks"),
     ),
-    measures=(_DRAWING,),
-    figures=("drawings",),
+    measures=(_COMPLEXITY,),
+    columns=_COLUMNS,
+    figures=("architectures",),
     setting=IMAGENET,
 )
 EXPERIMENTS = (FIG2, FIG3, FIG5)

@@ -14,6 +14,7 @@ FIGURES: dict[str, Callable[[Record], Figure | None]] = {
     "errors": curves.errors,
     "depths": points.depths,
     "bars": points.bars,
+    "architectures": layers.architectures,
     "responses": layers.responses,
     "signals": layers.signals,
     "growth": layers.growth,
@@ -24,15 +25,14 @@ FIGURES: dict[str, Callable[[Record], Figure | None]] = {
     "autocorrelations": curves.autocorrelations,
 }
 """A drawing returns None where the record has nothing for it."""
+_OWN_TITLES = ("architectures",)
 
 
 def draw_figures(record: Record) -> Iterator[tuple[str, str]]:
     """Name and SVG of each of a record's figures."""
     for name in record.experiment.figures:
-        if name == "drawings":
-            yield from ((item["arm"], str(item["svg"])) for item in record.series("drawing"))
-            continue
         figure = FIGURES[name](record)
         if figure is not None:
-            figure.suptitle(record.heading, fontsize=11, parse_math=False)  # names of data may have dollar signs
+            if name not in _OWN_TITLES:
+                figure.suptitle(record.heading, fontsize=11, parse_math=False)  # names of data may have dollar signs
             yield name, svg_text(figure)

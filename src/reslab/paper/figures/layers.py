@@ -3,11 +3,26 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from reslab.analysis.architecture import describe
+from reslab.analysis.diagram import make_figure
 from reslab.analysis.signals import THEORETICAL_GROWTH
+from reslab.models import parse_model
 from reslab.paper.figures.style import band, color_of, legend, new_figure, numbers
 from reslab.paper.record import Record
 
-__all__ = ["branches", "growth", "layer_costs", "responses", "signals"]
+__all__ = ["architectures", "branches", "growth", "layer_costs", "responses", "signals"]
+
+
+def architectures(record: Record) -> Figure | None:
+    """The arms' networks side by side, drawn from the module objects that `create_model` builds (Fig. 2, 3, 5)."""
+    nets = [(arm, record.arm(arm)["net"]) for arm in record.arm_names if record.arm(arm)["net"]]
+    if not nets:
+        return None
+    described = []
+    for arm, net in nets:
+        spec = parse_model(net)
+        described.append(describe(spec, (spec.usual_input_size,) * 2, name=arm))
+    return make_figure(described)
 
 
 def responses(record: Record) -> Figure | None:

@@ -74,7 +74,6 @@ _KINDS = (
     MeasureKind(name="complexity", place="complexity:complexity"),
     MeasureKind(name="layer-costs", place="complexity:layer_costs"),
     MeasureKind(name="arithmetic", place="complexity:arithmetic"),
-    MeasureKind(name="drawing", place="complexity:drawing"),
     MeasureKind(name="training-cost", place="complexity:training_cost"),
     MeasureKind(name="responses", place="signals:responses", passes=lambda depth: 1.0),
     MeasureKind(name="signals", place="signals:signals", seconds=3.0),

@@ -1,15 +1,12 @@
-"""What a network costs, computed and not measured: weights, multiply-adds by layer, memory; and its picture."""
+"""What a network costs, computed and not measured: weights, multiply-adds by layer, memory."""
 
-from reslab.analysis.architecture import describe
 from reslab.analysis.complexity import Summary, summarize
-from reslab.analysis.diagram import make_figure
-from reslab.analysis.plots import svg_text
 from reslab.analysis.training_memory import estimate_training_memory
 from reslab.models.spec import NetSpec
 from reslab.paper.measures import Measured
 from reslab.paper.subjects import MeasuredNetwork
 
-__all__ = ["arithmetic", "complexity", "drawing", "layer_costs", "training_cost"]
+__all__ = ["arithmetic", "complexity", "layer_costs", "training_cost"]
 
 _MIB = 1 << 20
 
@@ -78,14 +75,6 @@ def training_cost(subject: MeasuredNetwork) -> Measured:
         bytes_ = estimate_training_memory(spec, (height, width), recipe.data.batch_size)
         values["training_mib"] = bytes_ / _MIB
     return Measured(values=values)
-
-
-def drawing(subject: MeasuredNetwork) -> Measured:
-    """The network as a picture, as text of SVG (Fig. 2, 3, 5)."""
-    spec = subject.spec
-    side = spec.usual_input_size
-    figure = make_figure([describe(spec, (side, side), name=subject.job.arm)])
-    return Measured(series={"svg": svg_text(figure)})
 
 
 def _summary(spec: NetSpec) -> Summary:
