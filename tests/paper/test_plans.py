@@ -350,3 +350,16 @@ def test_trained_networks_are_tested_alone_and_together(tiny_folder, digits, tmp
     wrong = np.mean(probabilities, axis=0).argmax(axis=1) != test.labels
     assert errors["all together"] == pytest.approx(100 * wrong.mean())
     assert set(record.arm_names) == {"all together", *(job.folder for job in trained)}
+
+
+def test_two_networks_of_one_name_cannot_be_told_apart(tiny_folder, tmp_path):
+    run = tiny_folder / "runs" / read_plan(tiny_folder).jobs[0].folder
+    for name in ("a", "b"):
+        shutil.copytree(run, tmp_path / name / "run")
+    with pytest.raises(ReslabError, match="two of the networks in --nets are called alike: run, run"):
+        Planner(
+            EXPERIMENTS["fig7"],
+            Choices(nets=(str(tmp_path / "a" / "run"), str(tmp_path / "b" / "run"))),
+            folder=tmp_path,
+            store=tmp_path / "runs",
+        )

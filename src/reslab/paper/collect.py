@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reslab.environment import describe_environment
-from reslab.paper.catalogue import Ensemble, Experiment
+from reslab.paper.catalogue import Arm, Ensemble, Experiment
 from reslab.paper.claims import Claim
 from reslab.paper.deviations import deviations, reduction
 from reslab.paper.jobs import Job
@@ -62,7 +62,7 @@ def collect_record(experiment: Experiment, plan: Plan) -> Record:
             "budget": plan.budget,
             "data": dict(plan.data),
             "iterations": plan.iterations,
-            "arms": [{**arm.to_dict(), "recipe": _recipe_of(jobs, arm.name)} for arm in experiment.arms],
+            "arms": [_described(arm, jobs) for arm in experiment.arms],
             "exact": experiment.how == "computed",
             "environment": _environment(plan, jobs),
             "reduced": reduction(experiment, plan),
@@ -89,8 +89,21 @@ def verdicts_of(claims: Sequence[Claim], record: Record) -> list[dict[str, Any]]
 def _public(plan: Plan) -> dict[str, Any]:
     """What was chosen, with the names of folders and files alone: a record names no place of a machine."""
     choices = plan.choices.to_dict()
-    names = [net.replace(str(Path(net).parent), "").lstrip("/") if "/" in net else net for net in choices["nets"]]
-    return {**choices, "data": plan.data.get("name", ""), "nets": names}
+    recipe = choices["recipe"] and Path(choices["recipe"]).name
+    names = [_without_place(net) for net in choices["nets"]]
+    return {**choices, "data": plan.data.get("name", ""), "recipe": recipe, "nets": names}
+
+
+def _without_place(net: str) -> str:
+    """A network as it was asked for, with the name alone of a run's folder or of a file of weights."""
+    name, equals, weights = net.rpartition("=")
+    return f"{name}={Path(weights).name}" if equals and "]" not in weights else Path(net).name
+
+
+def _described(arm: Arm, jobs: Sequence[Job]) -> dict[str, Any]:
+    described = arm.to_dict()
+    own = {name: _without_place(described[name]) if described[name] else "" for name in ("net", "quoted")}
+    return {**described, **own, "recipe": _recipe_of(jobs, arm.name)}
 
 
 def _recipe_of(jobs: Sequence[Job], arm: str) -> dict[str, Any]:

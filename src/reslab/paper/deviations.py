@@ -23,12 +23,17 @@ def reduction(experiment: Experiment, plan: Plan) -> str:
     if recipe is not None:
         if plan.iterations != setting.iterations:
             share = 100 * plan.iterations / setting.iterations
-            parts.append(f"{plan.iterations:,} iterations, {share:.2g} % of the paper's {setting.iterations:,}")
+            parts.append(f"{plan.iterations:,} iterations, {_share(share)} % of the paper's {setting.iterations:,}")
         if recipe.data.batch_size != setting.batch_size:
             parts.append(f"batches of {recipe.data.batch_size} instead of {setting.batch_size}")
         if recipe.hardware.precision != "fp32":
             parts.append(f"in {recipe.hardware.precision}")
     return ", ".join(parts)
+
+
+def _share(percent: float) -> str:
+    """Two digits of it, and no powers of ten."""
+    return f"{percent:,.0f}" if percent >= 99.5 else f"{percent:.2g}"
 
 
 def deviations(experiment: Experiment, plan: Plan, jobs: Iterable[Job]) -> list[dict[str, str]]:

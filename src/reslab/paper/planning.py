@@ -164,6 +164,8 @@ def _looking_at(experiment: Experiment, nets: Sequence[str]) -> Experiment:
         Reference.parse(net)
         arms.append(Arm(net=net, name=_short(net)))
     names = tuple(arm.name for arm in arms)
+    if len(set(names)) < len(names):
+        raise ReslabError(f"two of the networks in --nets are called alike: {', '.join(names)}; rename their folders.")
     together = (Ensemble(name="all together", arms=names),) if experiment.ensembles and len(names) > 1 else ()
     return replace(experiment, arms=tuple(arms), claims=(), measures=measures, ensembles=together, how="evaluated")
 

@@ -27,7 +27,25 @@ __all__ = ["RESULTS_NAME", "SCHEMA", "Record"]
 
 RESULTS_NAME = "results.json"
 SCHEMA = 2
-_LISTS = ("arms", "rows", "series", "verdicts", "deviations")
+_LISTS: dict[str, dict[str, type]] = {
+    "arms": {"name": str, "net": str, "fields": dict, "options": dict, "quoted": str},
+    "rows": {"arm": str, "seed": int, "iterations": int, "net": str, "run": str, "values": dict, "counts": dict},
+    "series": {"arm": str, "seed": int, "measure": str},
+    "verdicts": {"claim": str, "source": str, "outcome": str, "explanation": str, "basis": str},
+    "deviations": {"setting": str, "paper": str, "here": str},
+}
+"""What the entries of each list have at least."""
+_OTHERS: dict[str, Any] = {
+    "title": str,
+    "source": str,
+    "reduced": str,
+    "exact": bool,
+    "data": dict,
+    "environment": dict,
+    "choices": dict,
+    "iterations": int,
+    "hours": int | float,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +70,7 @@ class Record:
         missing = f"there is no {path}: run the experiment first, with `reslab paper run`."
         content = read_record(path, schema_version=SCHEMA, error=ReslabError, if_missing=missing)
         find_experiment(str(content.get("experiment")))
-        for name in _LISTS:
-            if not isinstance(content.get(name), list):
-                raise ReslabError(f"{path} is damaged: it lacks {name}.")
+        _check_form(path, content)
         return cls(content)
 
     def summary(self) -> dict[str, Any]:
@@ -185,3 +201,15 @@ class Record:
 
 def _line(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _check_form(path: Path, content: Mapping[str, Any]) -> None:
+    """Raises ReslabError if a record lacks something that tables, figures and pages take for granted."""
+    for name, kind in (*_OTHERS.items(), *dict.fromkeys(_LISTS, list).items()):
+        if not isinstance(content.get(name), kind):
+            raise ReslabError(f"{path} is damaged: it lacks {name}.")
+    for name, entries in _LISTS.items():
+        for item in content[name]:
+            for key, kind in entries.items():
+                if not isinstance(item, dict) or not isinstance(item.get(key), kind):
+                    raise ReslabError(f"{path} is damaged: one of its {name} lacks {key}.")

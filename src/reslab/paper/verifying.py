@@ -73,10 +73,12 @@ def verify_record(
         data_dir: folder where named data sets are looked for first.
 
     Raises:
-        ReslabError: the record has no training, or the data are others.
+        ReslabError: the record has no training or is damaged, or the data are others.
     """
     record = Record.read(folder)
     item, count = _chosen(record, folder, iterations, random.Random(seed))
+    if not all(isinstance(loss, int | float) for loss in item["loss"][:count]):
+        raise ReslabError(f"{folder} is damaged: a loss of {item['arm']} is no number, with which no training ends.")
     losses = _losses(record, item, item["iteration"][count - 1], data, data_dir)[:count]
     pairs = zip(losses, item["loss"], strict=False)
     largest = max(abs(ours - theirs) / max(1.0, abs(theirs)) for ours, theirs in pairs)
