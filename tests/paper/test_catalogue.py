@@ -210,7 +210,7 @@ def test_where_the_paper_has_numbers_they_stand_beside_ours(name, record_of):
 def test_the_numbers_of_the_paper_are_those_of_the_same_networks(name, column, values, record_of):
     experiment = EXPERIMENTS[name]
     record = record_of(experiment, {})
-    (found,) = [item for item in experiment.columns if item.value == column]
+    *_, found = [item for item in experiment.columns if item.value == column]  # of table6 the best, behind the mean
     assert {arm: str(record.paper_value(arm, found)) for arm in values} == values
 
 

@@ -52,7 +52,7 @@ def list_experiments(asked: ListArguments) -> int:
     elif asked.name is None:
         _print(catalogue_table())
     else:
-        print(describe(asked.name)["note"])
+        print(*describe(asked.name)["lines"], sep="\n")
         for table in quoted_tables(asked.name):
             print()
             _print(table)

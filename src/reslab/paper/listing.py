@@ -30,7 +30,10 @@ def catalogue_table() -> Table:
     """The same as a table."""
     keys = ("name", "source", "shown", "title", "cost")
     headings = ("name", "in the paper", "here", "what it shows", "the paper's setting costs here")
-    return Table(headings, tuple(tuple(row[key] for key in keys) for row in listing()))
+    note = (
+        "Costs are from speeds that `reslab paper run` has measured here; without a budget it measures them and asks."
+    )
+    return Table(headings, tuple(tuple(row[key] for key in keys) for row in listing()), note=note)
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -40,9 +43,13 @@ def describe(name: str) -> dict[str, Any]:
         ReslabError: there is none of this name.
     """
     experiment = find_experiment(name)
+    row = _row(experiment, kept_rates())
+    facts = {"claims": f"{row['num_claims']} of {row['num_arms']} arms", "needs": row["needs"], "cost": row["cost"]}
+    facts |= {"on a GPU": row["gpu"]} if row["gpu"] else {}
     return {
-        **_row(experiment, kept_rates()),
+        **row,
         "note": NOTES[name],
+        "lines": [NOTES[name], "", *(f"{word + ':':<10}{text}" for word, text in facts.items())],
         "arms": [arm.to_dict() for arm in experiment.arms],
         "measures": [measure.to_dict() for measure in experiment.measures],
         "claims": [claim.to_dict() for claim in experiment.claims],
@@ -62,11 +69,19 @@ def _row(experiment: Experiment, rates: list[Rate]) -> dict[str, Any]:
         "source": experiment.source,
         "group": experiment.group,
         "shown": _SHOWN[experiment.how],
-        "needs": experiment.needs,
+        "needs": _needs(experiment),
+        "gpu": experiment.setting.gpu if experiment.how == "trained" else "",
         "num_arms": len(experiment.arms),
         "num_claims": len(experiment.claims),
         "cost": _cost(experiment, rates),
     }
+
+
+def _needs(experiment: Experiment) -> str:
+    """What must be at hand, in words."""
+    if experiment.how == "quoted" or not experiment.needs_images:
+        return "nothing"
+    return f"nothing for the digits; other images by --data, {experiment.setting.data} for the paper's setting"
 
 
 def _cost(experiment: Experiment, rates: list[Rate]) -> str:

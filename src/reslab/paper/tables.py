@@ -92,12 +92,16 @@ def main_table(record: Record) -> Table:
         others = [_range(record.others_values(name, column)) for name in names]
         if any(cell != "-" for cell in others):
             columns.append((f"others, {place}{unit}", others))
-        ours = [with_spread(record.values(name, column.value), column.digits) for name in names]
+        ours = [_shown_values(record.values(name, column.value), column) for name in names]
         columns.append((column.heading, ours))
     columns.append(("n", [str(len(record.rows(name))) for name in names]))
     headings = ("arm", *(heading for heading, _ in columns))
     rows = tuple(zip(names, *(cells for _, cells in columns), strict=True))
     return Table(headings, rows, tuple(range(1, len(headings))))
+
+
+def _shown_values(values: Sequence[float], column: Column) -> str:
+    return with_spread([min(values)] if values and column.best else values, column.digits)
 
 
 def _range(values: Sequence[float]) -> str:

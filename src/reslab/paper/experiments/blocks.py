@@ -2,9 +2,9 @@
 
     reslab paper run blocks
 
-"The function F is flexible. Experiments in this paper involve a function F that has two or three layers, while more
-layers are possible. But if F has only a single layer, Eqn. (1) is similar to a linear layer, for which we have not
-observed advantages" (Sec. 3.2). 20 layers: 18 single blocks, 9 of two layers, or 6 of three.
+"The form of the residual function F is flexible. Experiments in this paper involve a function F that has two or three
+layers (Fig. 5), while more layers are possible. But if F has only a single layer, Eqn. (1) is similar to a linear layer
+[...], for which we have not observed advantages" (Sec. 3.2). 20 layers are 18 single blocks, 9 of two or 6 of three.
 """
 
 from reslab.paper.catalogue import Arm, Experiment

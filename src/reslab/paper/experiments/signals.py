@@ -3,10 +3,11 @@
     reslab paper run signals
     reslab paper run signals --depths 20,56,110 --budget 10m
 
-"We have verified that the backward propagated gradients exhibit healthy norms with BN. So neither forward nor
-backward signals vanish" (Sec. 4.1). Measured are the standard deviation of each 3x3 layer's output, after batch norm
-where there is one, and the norm of the loss's gradient with respect to its convolution's output. They are taken over
-a batch of training images with the batch's own statistics, from the first iteration to the last.
+"We also verify that the backward propagated gradients exhibit healthy norms with BN. So neither forward nor backward
+signals vanish" (Sec. 4.1). Measured are the standard deviation of each 3x3 layer's output, after batch norm where
+there is one, and the norm of the loss's gradient with respect to its convolution's output, in units of that output's
+standard deviation. They are taken over a batch of training images with the batch's own statistics, at the start, three
+times along the training, and at its end.
 """
 
 from reslab.paper.catalogue import Arm, Column, Experiment, Measure
@@ -18,6 +19,8 @@ _ARMS = (
     Arm(net="plain56"),
     Arm(net="resnet20"),
     Arm(net="resnet56"),
+    Arm(net="plain110"),
+    Arm(net="resnet110"),
     Arm(net="plain20[norm=none]", name="plain20 without BN"),
     Arm(net="plain20[activation=sigmoid]", name="plain20, sigmoid"),
     Arm(net="plain20[norm=none,activation=sigmoid]", name="plain20, sigmoid, without BN"),

@@ -9,7 +9,7 @@ std; all others once. 1202 layers take the rate 0.01 in the beginning here, too,
 
 from dataclasses import replace
 
-from reslab.paper.catalogue import Arm, Experiment
+from reslab.paper.catalogue import Arm, Column, Experiment
 from reslab.paper.experiments import fig6
 from reslab.paper.experiments.common import of_depths
 
@@ -22,6 +22,13 @@ EXPERIMENT: Experiment = replace(
     source="Table 6",
     group="table",
     arms=_ARMS,
+    columns=(
+        Column(value="test_error", heading="test error %", paper="mean_test_error", tables=("table6",)),
+        Column(
+            value="test_error", heading="best %", paper="test_error", tables=("table6",), others="test_error", best=True
+        ),
+        *fig6.EXPERIMENT.columns[1:],
+    ),
     figures=("depths",),
     quoted=("table6", "others-cifar"),
     claims=tuple(claim for claim in fig6.EXPERIMENT.claims if all(name.startswith("resnet") for name in claim.arms)),

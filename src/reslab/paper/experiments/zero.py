@@ -3,7 +3,7 @@
     reslab paper run zero
 
 "If an identity mapping were optimal, it would be easier to push the residual to zero than to fit an identity mapping
-by a stack of nonlinear layers" (Sec. 3.1). Measured are |F| / |x|, the cosine of H = F + x and x, and the error of
+by a stack of nonlinear layers" (Sec. 1). Measured are |F| / |x|, the cosine of H = F + x and x, and the error of
 the net without one block's F, by position and depth.
 """
 
@@ -14,7 +14,7 @@ from reslab.paper.experiments.common import ERRORS, of_depths
 EXPERIMENT = Experiment(
     name="zero",
     title="How small are the residual functions?",
-    source="Sec. 3.1, Sec. 4.2",
+    source="Sec. 1, Sec. 4.2",
     group="text",
     arms=of_depths("resnet", (20, 32, 56)),
     measures=(ERRORS, Measure(name="branches")),
@@ -36,7 +36,7 @@ EXPERIMENT = Experiment(
         ),
         Bound(
             text="At 56 layers most of a block's output is its input: the mean cosine of H and x is above 0.7",
-            source="Sec. 3.1, in numbers of our own",
+            source="Sec. 1, in numbers of our own",
             value="mean_cosine",
             arm="resnet56",
             least=0.7,
