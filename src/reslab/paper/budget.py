@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from reslab.errors import ReslabError
@@ -42,10 +43,12 @@ def measured_rates(plan: Plan, engine: Engine, progress: bool) -> tuple[dict[str
             seen.add(keys[arm])
             missing.append(number)
     if missing:
+        # Of its own: stopped here, the experiment has no plan yet, and does not go on with one of the full length.
+        plan = replace(plan, folder=plan.folder / "rates")
         plan.write()
 
         def target(number: int) -> Path:
-            return plan.folder / "rates" / f"{number:03}.json"
+            return plan.folder / f"{number:03}.json"
 
         with PlanProgress(plan, missing, "measuring speeds", silent=not progress) as shown:
             if (stopped := run_jobs(plan, [(number,) for number in missing], engine, shown, rate=target)) is not None:
@@ -62,7 +65,7 @@ def measured_rates(plan: Plan, engine: Engine, progress: bool) -> tuple[dict[str
 def _of_same_key(plan: Plan, keys: Mapping[str, str], key: str) -> Rate:
     """Where the cache cannot be written: what was measured just now."""
     for number, job in enumerate(plan.jobs):
-        path = plan.folder / "rates" / f"{number:03}.json"
+        path = plan.folder / f"{number:03}.json"
         if keys[job.arm] == key and path.is_file():
             return read_rate(path)
     raise ReslabError(f"the speed of {plan.experiment} could not be measured; leave --budget out.")

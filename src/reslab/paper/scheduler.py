@@ -14,7 +14,7 @@ from reslab.training.stopping import StopRequests
 __all__ = ["in_groups", "run_jobs"]
 
 _POLL_SECONDS = 0.2
-_MOST_RESTARTS = 3  # of a job whose process was killed by something else, as by a machine that lacks memory
+_MOST_RESTARTS = 3  # of a job whose process something else killed or stopped, as a machine that lacks memory does
 
 
 def run_jobs(
@@ -26,7 +26,7 @@ def run_jobs(
 ) -> str | None:
     """Does jobs of a plan, in the order given.
 
-    A job whose process was killed is started again, and goes on where it was.
+    A job whose process was killed or stopped by something else is started again, and goes on where it was.
 
     Args:
         plan: written already.
@@ -56,14 +56,14 @@ def run_jobs(
                 time.sleep(_POLL_SECONDS)
                 for group, status in _ended(running):
                     del running[group]
-                    if status < 0 and restarts[group] < _MOST_RESTARTS:
-                        restarts[group] += 1
-                        waiting.insert(0, group)
-                    elif status not in (0, STOPPED):
-                        raise ReslabError(_failure(plan, group, status))
-                    elif status == 0:
+                    if status == 0:
                         for number in group:
                             progress.done(number)
+                    elif (status < 0 or status == STOPPED) and restarts[group] < _MOST_RESTARTS:
+                        restarts[group] += 1
+                        waiting.insert(0, group)
+                    else:
+                        raise ReslabError(_failure(plan, group, status))
                 progress.update()
                 if (reason := stop.reason(0)) is not None:
                     return reason
