@@ -7,8 +7,8 @@ net alone was trained with gradients clipped at norm 0.1. A scale of batch norm 
 exp(-sum of rate x decay / (1 - momentum)), 0.034 in the paper's schedule. The factors: weight decay on everything or
 on weight matrices only, and clipping, at 20 and at 56 layers.
 
-The digits' schedule is short: there batch norm's scales, its shifts and the biases alone decay, by 0.025, so that
-what decays freely reaches exp(-3.25) = 0.039, as far down as in the paper's.
+The digits' schedule is short: there batch norm's scales, its shifts and the biases alone decay, by 0.025, so that what
+nothing opposes ends at 0.034 there, too.
 """
 
 from reslab.paper.catalogue import Arm, Column, Experiment, Measure
