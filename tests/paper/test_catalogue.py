@@ -36,7 +36,7 @@ def test_every_figure_and_table_of_the_paper_is_there():
 
 
 def test_the_claims_of_the_text_are_there():
-    """Those that PAPER.md lists as without a table, by what they are about."""
+    """Those that the text makes without a table, by what they are about."""
     wanted = {"signals", "longer", "construction", "convergence", "zero", "initialization", "warmup", "shortcuts"}
     assert wanted <= {name for name, experiment in EXPERIMENTS.items() if experiment.group == "text"}
 

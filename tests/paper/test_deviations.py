@@ -50,7 +50,7 @@ def test_every_setting_that_differs_is_a_row(tmp_path):
         "CIFAR-10, 50,000 of 32x32x3",
         "digits, 1,257 of 16x16x1; scikit-learn's handwritten digits, 8x8 resized to 16x16",
     )
-    assert found["epochs"] == ("163.84", "18.33")  # the paper's: PAPER.md, section 3
+    assert found["epochs"] == ("163.84", "18.33")  # 64,000 batches of 128 from 50,000 images
     assert found["data.batch_size"] == ("128", "32")
     assert found["optimizer.learning_rate"] == ("0.1", "0.025")
     assert found["schedule.length"] == ("64k iterations", "720 iterations")

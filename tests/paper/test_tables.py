@@ -184,7 +184,7 @@ def table1(tmp_path_factory):
     return run_experiment("table1", out=tmp_path_factory.mktemp("table1"), progress=False)
 
 
-COUNTS = {  # multiply-adds in billions and parameters: PAPER.md, section 1
+COUNTS = {  # multiply-adds in billions and parameters, counted by hand and by other libraries
     "plain18": (1.795, 11_515_688),
     "plain34": (3.644, 21_623_848),
     "resnet18": (1.795, 11_515_688),
@@ -225,6 +225,13 @@ def test_table_1_as_it_is_shown(table1):
     assert rows["resnet152"] == ("11.3", "11.282", "60.193", "152", "1")
     assert rows["vgg19"] == ("19.6", "19.632", "143.667", "19", "1")
     assert rows["plain34"] == ("-", "3.644", "21.624", "34", "1")
+
+
+def test_what_the_text_says_of_the_tables_holds_in_them(tmp_path):
+    record = run_experiment("quotes", out=tmp_path, progress=False).record
+    assert [item["outcome"] for item in record.content["verdicts"]] == ["held"] * 9
+    assert record.values("ResNet-152, single", "top5_error") == [4.49]
+    assert record.values("ResNet-101 on COCO", "map") == [27.2]
 
 
 def test_a_computed_record_is_the_same_each_time(table1, tmp_path):

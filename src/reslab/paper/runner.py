@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from reslab.errors import ReslabError
 from reslab.paper.budget import fit_iterations, measured_rates, plan_seconds
 from reslab.paper.catalogue import Experiment
@@ -70,6 +72,15 @@ class Runner:
         Raises:
             ReslabError: a folder with other settings, a budget that is too small, or a job that failed.
         """
+        folder = self.planner.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(folder / ".lock", timeout=0):
+                return self._run(engine, budget, ask=ask)
+        except Timeout:
+            raise ReslabError(f"another process runs an experiment in {folder}; wait for it or stop it.") from None
+
+    def _run(self, engine: Engine, budget: float | None, *, ask: bool) -> str | None:
         folder = self.planner.folder
         plan, stopped = self._plan(engine, budget, ask)
         if plan is None:

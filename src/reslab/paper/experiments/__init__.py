@@ -24,6 +24,7 @@ from reslab.paper.experiments import (
     lesions,
     longer,
     orders,
+    quotes,
     shattering,
     shortcuts,
     signals,
@@ -56,6 +57,7 @@ _TEXT = (
     gating,
     blocks,
     details,
+    quotes,
 )
 _BEYOND = (cause, explosion, solver, lesions, shattering, orders, stride)
 

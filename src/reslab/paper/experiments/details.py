@@ -4,9 +4,10 @@
     reslab paper run details --data cifar10-jpeg/ --budget 8h --seeds 3
 
 Weight decay on batch norm and biases or on weights only, Nesterov's momentum, He's start by fan-in or fan-out, batch
-norm over the batch or over half of it (the paper's two GPUs), where option A puts its zero channels, zero-initialised
-branches, stochastic depth, pre-activation. Each differs from the base in one thing; a difference inside the noise is
-called that.
+norm over the batch or over half of it (the paper's two GPUs), what comes into view at the borders, the mean of every
+pixel or mean and std of the channels, batch norm's averages measured after the training, where option A puts its zero
+channels, zero-initialised branches, stochastic depth, pre-activation. Each differs from the base in one thing; a
+difference inside the noise is called that.
 """
 
 from reslab.paper.catalogue import Arm, Experiment
@@ -23,6 +24,9 @@ _FACTORS: dict[str, tuple[str, dict[str, str]]] = {
     "He's start by fan-in": ("resnet20[init=fan_in]", {}),
     _HALVES: ("resnet20", {_GHOST: "64"}),
     "zero channels on both sides": ("resnet20[shortcut_padding=split]", {}),
+    "black borders": ("resnet20", {"data.images.pad_with": "black"}),
+    "mean and std of channels": ("resnet20", {"data.normalization": "per-channel"}),
+    "precise batch norm": ("resnet20", {"monitoring.precise_bn_images": "1000"}),
     "zero-initialised branches": ("resnet20[zero_init_residual=true]", {}),
     "stochastic depth 0.1": ("resnet20[stochastic_depth=0.1]", {}),
     "full pre-activation": ("resnet20[order=pre]", {}),

@@ -81,6 +81,7 @@ _KINDS = (
     MeasureKind(name="branches", place="blocks:branches", passes=lambda depth: depth / 2),
     MeasureKind(name="lesions", place="blocks:lesions", passes=lambda depth: depth / 2),
     MeasureKind(name="construction", place="construction:construction", passes=lambda depth: 4.0),
+    MeasureKind(name="quotes", place="quotes:quotes"),
     MeasureKind(name="identity", place="toys:identity", seconds=5.0),
     MeasureKind(name="shattering", place="toys:shattering", seconds=5.0),
 )
