@@ -151,6 +151,27 @@ def test_a_page_shows_its_record(site, browser_page):
     assert page.get_by_text("Computed from the networks’ descriptions").count() == 1
 
 
+def test_what_is_beyond_the_paper_is_not_said_to_be_of_it(record_of, browser_page, tmp_path):
+    for name in ("orders", "fig1"):
+        (tmp_path / name).mkdir()
+        record_of(EXPERIMENTS[name], {"original": {"test_error": [6.0]}}, reduced="").write(tmp_path / name)
+    site = write_site([tmp_path / "orders", tmp_path / "fig1"], tmp_path / "site")
+    page, _ = browser_page(site.index.parent / "orders.html")
+    assert page.locator(".lead").inner_text() == "arXiv 1603.05027, Table 2"
+    page, _ = browser_page(site.index.parent / "fig1.html")
+    assert page.locator(".lead").inner_text().startswith("Fig. 1 and Fig. 6 of “Deep Residual Learning")
+    assert page.locator("p").nth(2).inner_text().startswith("5 arms, 1 seed at most")
+
+
+@pytest.mark.parametrize("name", ["index", "tiny-digits"])
+def test_on_a_phone_verdicts_and_records_are_seen_without_scrolling(name, site, browser_page):
+    page, _ = browser_page(site.index.parent / f"{name}.html", width=400)
+    cells = page.locator("#beyond td, #table td" if name == "index" else "#verdicts td")
+    ends = cells.evaluate_all("found => found.map(cell => cell.getBoundingClientRect().right)")
+    assert len(ends) > 3
+    assert max(ends) <= 400
+
+
 def paths(page):
     return page.locator("#charts path").evaluate_all("found => found.map(path => path.getAttribute('d'))")
 
