@@ -62,6 +62,14 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Experiment:
     return TINY
 
 
+@pytest.fixture(scope="module")
+def tiny_in_catalogue() -> Iterator[None]:
+    """The same for all tests of a file, and its fixtures."""
+    with pytest.MonkeyPatch.context() as patch:
+        register(patch, TINY)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """The small experiment, finished, with its runs inside; tests read it and do not write there."""
@@ -107,7 +115,7 @@ def small_color_images() -> ImageData:
 Values = Mapping[str, Mapping[str, Sequence[float | None]]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def record_of() -> Callable[..., Record]:
     """Makes a record of values as if they had been measured."""
 

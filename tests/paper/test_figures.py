@@ -112,7 +112,7 @@ def test_depths(record_of):
     assert x.tolist() == [20, 56, 110]
     np.testing.assert_allclose(y, [9.0, 7.2, 6.6])
     x, y = line(axes, "resnet, paper")
-    assert dict(zip(x, y, strict=True)) == {20: 8.75, 56: 6.97, 110: 6.43}
+    assert dict(zip(x, y, strict=True)) == {20: 8.75, 56: 6.97, 110: 6.61}  # of 110 layers the mean, as ours are
     points = sorted(value for item in axes.lines if item.get_marker() == "." for value in item.get_ydata())
     assert points == [6.5, 6.7, 7.0, 7.2, 7.4, 9.0]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["20", "32", "44", "56", "110", "1202"]

@@ -145,6 +145,19 @@ def test_ensembles_are_the_last_rows(record_of):
     assert rows[-1][1:] == ("6.00", "1")
 
 
+def test_the_best_of_several_seeds_stands_beside_the_paper_s_best(record_of):
+    """Table 6: of ResNet-110 the paper gives the best of five, and the mean."""
+    experiment = EXPERIMENTS["table6"]
+    values = {"resnet110": {"test_error": [6.5, 6.75, 6.25]}, "resnet20": {"test_error": [8.5]}}
+    table = main_table(record_of(experiment, values))
+    rows = {row[0]: dict(zip(table.headings, row, strict=True)) for row in table.rows}
+    assert rows["resnet110"]["test error %"] == "6.50 ± 0.25"
+    assert rows["resnet110"]["best %"] == "6.25"
+    assert rows["resnet110"]["paper: test error, CIFAR-10 %"] == "6.61 ± 0.16"
+    assert rows["resnet110"]["paper: best, CIFAR-10 %"] == "6.43"
+    assert rows["resnet20"]["paper: best, CIFAR-10 %"] == "8.75"
+
+
 def test_verdicts_as_a_table(record_of):
     experiment = EXPERIMENTS["fig1"]
     values = {"plain20": {"train_error": [10.0]}, "plain56": {"train_error": [50.0]}}

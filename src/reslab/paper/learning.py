@@ -1,6 +1,7 @@
 """What the page for learning shows: curves, responses and gradients of the records, by network and start."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ __all__ = ["lessons"]
 _POINTS = 120  # of a curve
 _STARTS = {"fan_out": "He", "fan_in": "He", "normal": "normal 0.01", "xavier": "Xavier"}
 _STARTS |= {"identity": "identity", "looks-linear": "looks-linear", "torch": "torch's"}
+_USUAL = parse_model("resnet20")
+_CHOSEN = {"blocks", "shortcut", "init", "norm", "num_classes", "in_channels"}  # in which nets of the page differ
 
 
 def lessons(records: Mapping[str, Record]) -> list[dict[str, Any]]:
@@ -36,7 +39,8 @@ def _place(net: str) -> dict[str, Any] | None:
         spec = parse_model(net)
     except ReslabError:
         return None
-    if spec.stem != "cifar" or spec.block != "basic" or spec.order != "post" or spec.activation != "relu":
+    fixed = {field.name for field in fields(spec)} - _CHOSEN
+    if any(getattr(spec, name) != getattr(_USUAL, name) for name in fixed) or spec.norm not in ("batch", "none"):
         return None
     return {
         "depth": spec.depth,

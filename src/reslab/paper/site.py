@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -72,11 +73,13 @@ def write_site(folders: Sequence[Path], out: Path) -> Site:
         out: of the site; files of the same names in it are replaced.
 
     Raises:
-        ReslabError: a record is missing or damaged, or two folders have one name.
+        ReslabError: a record is missing or damaged, or a folder has the name of another page.
     """
     names = [folder.resolve().name for folder in folders]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ReslabError(f"two of the folders are called {twice[0]}; their pages would have one name.")
+    if taken := {"index", "learn"} & set(names):
+        raise ReslabError(f"a folder of a record cannot be called {taken.pop()}, which is another page; rename it.")
     records = {name: Record.read(folder) for name, folder in zip(names, folders, strict=True)}
     out.mkdir(parents=True, exist_ok=True)
     for name, record in records.items():
@@ -84,7 +87,7 @@ def write_site(folders: Sequence[Path], out: Path) -> Site:
         write_text(out / f"{name}.html", page("site-record.html.j2", **values))
     index = out / "index.html"
     write_text(index, page("index.html.j2", rows=_rows(records), num_records=len(records)))
-    data = Markup(json.dumps(lessons(records)).replace("</", "<\\/"))
+    data = Markup(json.dumps(lessons(records)).replace("<", "\\u003c"))  # a script ends where its text says so
     write_text(out / "learn.html", page("learn.html.j2", data=data))
     return Site(index, len(records))
 
@@ -110,7 +113,7 @@ def _setting(record: Record) -> str:
 def _summary(name: str, record: Record) -> dict[str, Any]:
     outcomes = Counter(verdict["outcome"] for verdict in record.content["verdicts"])
     return {
-        "page": f"{name}.html",
+        "page": quote(f"{name}.html"),
         "name": name,
         "setting": _setting(record),
         "outcomes": [(word, outcomes[word]) for word in ("held", "not held", "undecided") if outcomes[word]],

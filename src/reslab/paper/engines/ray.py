@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +43,10 @@ class RayEngine:
 
     def __init__(self, slots: int, threads: int) -> None:
         self.slots = slots
-        os.environ |= {name: value for name, value in _QUIET.items() if name not in os.environ}
+        quiet = {name: value for name, value in _QUIET.items() if name not in os.environ}
+        if "ray" in sys.modules:  # which read it when it was imported, and would not agree with what it starts
+            quiet.pop("RAY_AUTH_MODE", None)
+        os.environ |= quiet
         try:
             import ray
         except ImportError:

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from reslab.analysis.architecture import describe
 from reslab.analysis.diagram import make_figure
@@ -146,7 +147,8 @@ def layer_costs(record: Record) -> Figure | None:
     for axes, item in zip(panels.flat, found, strict=False):
         axes.bar(range(1, len(item["mmacs"]) + 1), item["mmacs"], color=color_of(0), width=0.9)
         total = sum(item["mmacs"]) / 1e3
-        axes.set_title(f"{item['arm']}: {total:.3g} billion in all", fontsize="small")
+        axes.set_title(f"{item['arm']}: {total:.4g} billion in all", fontsize="small")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelsize="x-small")
     panels[0][0].set_ylabel("million multiply-adds", fontsize="x-small")
     return figure

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from reslab.paper.figures.style import color_of, new_figure
 from reslab.paper.record import Record
+from reslab.paper.reference import Quoted
 
 __all__ = ["bars", "depths"]
 
@@ -27,12 +28,7 @@ def depths(record: Record) -> Figure | None:
         axes.plot(places, [mean(own) for own in values], "o-", color=color, label=f"{family}, here")
         for place, own in zip(places, values, strict=True):
             axes.plot([place] * len(own), own, ".", color=color, alpha=0.5)
-        column = next((item for item in record.experiment.columns if item.paper), None)
-        quoted = (
-            [(place, record.paper_value(name, column)) for place, name in zip(places, names, strict=True)]
-            if column
-            else []
-        )
+        quoted = [(place, _paper_error(record, name)) for place, name in zip(places, names, strict=True)]
         shown = [(place, value.value) for place, value in quoted if value is not None]
         if shown:
             axes.plot(
@@ -48,6 +44,13 @@ def depths(record: Record) -> Figure | None:
     axes.grid(alpha=0.25)
     axes.legend(fontsize="small")
     return figure
+
+
+def _paper_error(record: Record, arm: str) -> Quoted | None:
+    """The paper's test error: of several seeds the mean, where a column before the others has it."""
+    columns = [column for column in record.experiment.columns if column.paper and column.value == "test_error"]
+    found = [record.paper_value(arm, column) for column in columns]
+    return next((value for value in found if value is not None), None)
 
 
 def bars(record: Record) -> Figure | None:
