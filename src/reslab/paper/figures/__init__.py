@@ -1,5 +1,6 @@
 """The experiments' figures, drawn from their records by name."""
 
+import textwrap
 from collections.abc import Callable, Iterator
 
 from matplotlib.figure import Figure
@@ -26,6 +27,7 @@ FIGURES: dict[str, Callable[[Record], Figure | None]] = {
 }
 """A drawing returns None where the record has nothing for it."""
 _OWN_TITLES = ("architectures",)
+_LETTERS = 11.0  # of a title that fit into an inch
 
 
 def draw_figures(record: Record) -> Iterator[tuple[str, str]]:
@@ -34,5 +36,7 @@ def draw_figures(record: Record) -> Iterator[tuple[str, str]]:
         figure = FIGURES[name](record)
         if figure is not None:
             if name not in _OWN_TITLES:
-                figure.suptitle(record.heading, fontsize=11, parse_math=False)  # names of data may have dollar signs
+                letters = int(figure.get_figwidth() * _LETTERS)
+                title = "\n".join(textwrap.fill(line, letters) for line in record.heading.splitlines())
+                figure.suptitle(title, fontsize=11, parse_math=False)  # names of data may have dollar signs
             yield name, svg_text(figure)
