@@ -13,14 +13,13 @@ twice its standard error, from the spread of the seeds and the number of val ima
 
 import argparse
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 from reslab.bench.records import make_record
 from reslab.bench.tables import make_table
 from reslab.cli.output import print_table
 from reslab.files.atomic import write_json
-from reslab.paper.verdicts import standard_error
 from reslab.runs import Run
 
 RECORD = Path(__file__).resolve().parents[1] / "results" / "bench" / "kernel-choice.json"
@@ -39,6 +38,15 @@ def setting_of(run: Run) -> dict[str, Any]:
         "recipe": {**record["recipe"], "hardware": hardware},
         "execution": execution,
     }
+
+
+def standard_error(errors: list[float], num_images: int) -> float:
+    """Of a mean error rate in %: the seeds' spread or the sampling of images, whichever is larger."""
+    # Agresti and Coull's two extra successes and failures: no error in n images is not a certain 0 %.
+    share = (mean(errors) / 100 * num_images + 2) / (num_images + 4)
+    sampling: float = 100 * (share * (1 - share) / (num_images + 4)) ** 0.5
+    spread = stdev(errors) / len(errors) ** 0.5 if len(errors) > 1 else 0.0
+    return max(sampling, spread)
 
 
 def row_of(runs: list[Run]) -> dict[str, Any]:

@@ -172,3 +172,28 @@ def test_images_that_are_hard_for_both_nets_count_for_neither(record_of):
     counts = {"test_error": NUM_IMAGES}
     assert outcome_of(record_of(experiment, values, counts=counts, series=series), claim)["outcome"] == "held"
     assert outcome_of(record_of(experiment, values, counts=counts), claim)["outcome"] == "undecided"
+
+
+def test_an_image_that_another_device_tells_otherwise_does_no_harm(record_of):
+    """A training's own test error is of the device that it ran on; which images are wrong is found out afterwards."""
+    experiment = EXPERIMENTS["fig1"]
+    claim = experiment.claims[1]
+    wrong = {arm: np.arange(NUM_IMAGES) < count for arm, count in (("plain20", 1_000), ("plain56", 3_000))}
+    series = [
+        {"arm": arm, "seed": 0, "measure": "predictions", "num_images": NUM_IMAGES, "wrong": packed(own)}
+        for arm, own in wrong.items()
+    ]
+    values = {"plain20": {"test_error": [10.01]}, "plain56": {"test_error": [29.98]}}
+    record = record_of(experiment, values, counts={"test_error": NUM_IMAGES}, series=series)
+    verdict = outcome_of(record, claim)
+    assert (verdict["outcome"], verdict["estimate"]) == ("held", pytest.approx(20.0))
+    assert record.values("plain20", "test_error") == [10.01]
+
+
+def test_images_of_some_seeds_alone_are_left_out(record_of):
+    experiment = EXPERIMENTS["fig1"]
+    series = [
+        {"arm": "plain20", "seed": 0, "measure": "predictions", "num_images": 4, "wrong": packed(np.zeros(4, bool))}
+    ]
+    record = record_of(experiment, {"plain20": {"test_error": [0.0, 25.0]}}, counts={"test_error": 4}, series=series)
+    assert record.sample("plain20", "test_error").wrong is None

@@ -169,16 +169,19 @@ class Record:
     def sample(self, arm: str, value: str) -> Sample:
         """The same, with the images that it was counted on."""
         counts = [row["counts"][value] for row in self.rows(arm) if value in row["counts"]]
+        wrong = self._wrong(arm) if value == "test_error" else None
+        # Images are told right or wrong after the training; on another device than its own it may be one more or less.
+        values = self.values(arm, value) if wrong is None else [100 * float(own.mean()) for own in wrong]
         return Sample(
-            values=tuple(self.values(arm, value)),
+            values=tuple(values),
             num_images=min(counts) if counts else None,
-            wrong=self._wrong(arm) if value == "test_error" else None,
+            wrong=wrong,
             exact=bool(self.content["exact"]),
         )
 
     def _wrong(self, arm: str) -> NDArray[np.bool_] | None:
         found = self.series("predictions", arm)
-        if not found or len({item["num_images"] for item in found}) != 1:
+        if len(found) != len(self.values(arm, "test_error")) or len({item["num_images"] for item in found}) != 1:
             return None
         return np.stack([unpacked(item["wrong"], item["num_images"]) for item in found])
 
