@@ -13,6 +13,7 @@ from typing import Any, Self
 from reslab.errors import ReslabError
 from reslab.files.hashing import hash_json
 from reslab.paper.catalogue import Measure
+from reslab.paper.measures import find_measure
 from reslab.runs import Run
 from reslab.training.numerics import NUMERICS_VERSION
 from reslab.training.recipe import Recipe
@@ -21,7 +22,6 @@ from reslab.training.recipe_files import recipe_from_dict
 __all__ = ["Job", "Subject", "existing_runs", "key_of_run", "measure_key", "training_key"]
 
 _IRRELEVANT = ("workers",)  # of a recipe's hardware: processes that decode photos change nothing
-_MEASURES_VERSION = 1  # raised where a measure's meaning changes, so that old files are not taken for new ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,10 +142,8 @@ def training_key(net: str, recipe: Mapping[str, Any], splits: Mapping[str, str],
 
 def measure_key(measure: Measure, job: Job) -> str:
     """Hex sha256 of a measure of a job's subject."""
-    options = {**measure.options, **job.options}
-    return hash_json(
-        {"measure": measure.name, "options": options, "subject": job.subject.key, "version": _MEASURES_VERSION}
-    )
+    options, version = {**measure.options, **job.options}, find_measure(measure.name).version
+    return hash_json({"measure": measure.name, "options": options, "subject": job.subject.key, "version": version})
 
 
 def key_of_run(run: Run) -> str:

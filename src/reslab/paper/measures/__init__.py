@@ -51,12 +51,14 @@ class MeasureKind:
         place: module and function.
         passes: passes over the test images that it takes about, for a network of so many layers; budgets count them.
         seconds: that it takes besides.
+        version: raised where its meaning changes, so that what it found before is not taken for what it finds now.
     """
 
     name: str
     place: str
     passes: Callable[[int], float] = lambda depth: 0.0
     seconds: float = 0.0
+    version: int = 1
 
     @property
     def function(self) -> Callable[..., Measured]:
@@ -80,7 +82,7 @@ _KINDS = (
     MeasureKind(name="growth", place="signals:growth", seconds=3.0),
     MeasureKind(name="branches", place="blocks:branches", passes=lambda depth: depth / 2),
     MeasureKind(name="lesions", place="blocks:lesions", passes=lambda depth: depth / 2),
-    MeasureKind(name="construction", place="construction:construction", passes=lambda depth: 4.0),
+    MeasureKind(name="construction", place="construction:construction", version=2, passes=lambda depth: 4.0),
     MeasureKind(name="quotes", place="quotes:quotes"),
     MeasureKind(name="identity", place="toys:identity", seconds=5.0),
     MeasureKind(name="shattering", place="toys:shattering", seconds=5.0),
