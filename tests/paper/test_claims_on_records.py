@@ -18,6 +18,7 @@ RATES = (
     "dense_top1",
     "error_at_depth",
     "changed_answers",
+    "differing_outputs",
 )  # %, counted over images
 CLAIMS = [(name, number) for name, own in EXPERIMENTS.items() for number in range(len(own.claims))]
 IDS = [f"{name}-{number}" for name, number in CLAIMS]
@@ -197,3 +198,13 @@ def test_images_of_some_seeds_alone_are_left_out(record_of):
     ]
     record = record_of(experiment, {"plain20": {"test_error": [0.0, 25.0]}}, counts={"test_error": 4}, series=series)
     assert record.sample("plain20", "test_error").wrong is None
+
+
+def test_what_is_exactly_the_same_in_all_seeds_can_be_decided(record_of):
+    """The constructed net's outputs, of which none may differ: shares of images say how sure that is."""
+    experiment = EXPERIMENTS["construction"]
+    values = {"plain20": {"differing_outputs": [0.0] * 3, "changed_answers": [0.0] * 3}}
+    counts = {"differing_outputs": 1_257, "changed_answers": 1_257}
+    verdicts = record_of(experiment, values, counts=counts).content["verdicts"]
+    assert [item["outcome"] for item in verdicts] == ["held", "held"]
+    assert all(0 < item["high"] < 0.5 for item in verdicts)

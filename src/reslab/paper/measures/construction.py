@@ -9,6 +9,7 @@ from reslab.paper.subjects import MeasuredNetwork
 __all__ = ["construction"]
 
 _IMAGES = 10_000
+_SAME = 1e-3  # of logits that differ by less
 
 
 def construction(subject: MeasuredNetwork, *, depth: int) -> Measured:
@@ -24,11 +25,13 @@ def construction(subject: MeasuredNetwork, *, depth: int) -> Measured:
     if network.spec.depth == depth:  # one that was trained at that depth, to be compared with
         return Measured(values={"error_at_depth": own}, counts={"error_at_depth": len(train)})
     deep = deepened(network, depth)
-    largest, changed = 0.0, 0
+    largest, differing, changed = 0.0, 0, 0
     with torch.inference_mode():
         for images, _ in subject.batches("train", _IMAGES):
             before, after = network(images), deep(images)
-            largest = max(largest, float((before - after).abs().max()))
+            differences = (before - after).abs().amax(dim=1)
+            largest = max(largest, float(differences.max()))
+            differing += int((differences >= _SAME).sum())
             changed += int((before.argmax(dim=1) != after.argmax(dim=1)).sum())
     constructed = subject.error(deep, train)
     return Measured(
@@ -36,8 +39,11 @@ def construction(subject: MeasuredNetwork, *, depth: int) -> Measured:
             "largest_difference": largest,
             "constructed_error": constructed,
             "error_at_depth": constructed,
+            "differing_outputs": 100 * differing / len(train),
             "changed_answers": 100 * changed / len(train),
         },
-        counts=dict.fromkeys(("constructed_error", "error_at_depth", "changed_answers"), len(train)),
+        counts=dict.fromkeys(
+            ("constructed_error", "error_at_depth", "differing_outputs", "changed_answers"), len(train)
+        ),
         series={"depth": deep.spec.depth, "own_error": own},
     )
