@@ -115,7 +115,7 @@ WRONG = [
     ),
     (["runs", "absent"], "there is no folder absent"),
     (["paper", "lst"], "no command `reslab paper lst`"),
-    (["paper", "run", "fig2"], "did you mean fig1"),
+    (["paper", "run", "tabel1"], "did you mean table1"),
     (["paper", "run", "fig1", "--seeds", "0"], "--seeds must be a whole number of at least 1, not 0"),
     (["paper", "run", "fig1", "--iterations", "3"], "at least 20"),
     (["paper", "report", "absent"], "no absent/results.json"),

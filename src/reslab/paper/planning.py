@@ -48,6 +48,8 @@ class Planner:
     ) -> None:
         if choices.nets:
             experiment = _looking_at(experiment, choices.nets)
+        if experiment.trains and choices.recipe is not None:
+            full_iterations(experiment, choices, photos=False)  # which refuses a recipe that counts in epochs
         self.experiment, self.choices = experiment, choices
         self.folder, self.store, self.data_dir = folder, store, data_dir
         self.data = self._load(progress) if self._needs_data else None
