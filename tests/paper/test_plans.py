@@ -20,6 +20,7 @@ from reslab.paper.jobs import Subject, existing_runs, key_of_run, measure_key
 from reslab.paper.measurements import measure_path, read_measure
 from reslab.paper.plan import PLAN_NAME, read_plan
 from reslab.paper.planning import Planner
+from reslab.paper.record import Record
 from reslab.paper.run import run_experiment
 from reslab.paper.runner import is_done
 from reslab.paper.work import do_job
@@ -267,7 +268,7 @@ def test_folders_can_be_moved_together(tiny, tiny_folder, tmp_path):
     assert plan.store == moved / "runs"
     assert all(is_done(plan, job) for job in plan.jobs)
     record = collect_record(tiny, plan)
-    assert json.loads(json.dumps(record.content)) == json.loads((tiny_folder / "results.json").read_text())
+    assert json.loads(json.dumps(record.content)) == Record.read(tiny_folder).content
     done = run_experiment("tiny", iterations=ITERATIONS, threads=1, out=moved, progress=False)
     assert done.record.content == json.loads(json.dumps(record.content))
 

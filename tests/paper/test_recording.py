@@ -127,3 +127,12 @@ def test_the_folder_of_a_run_is_called_by_its_name(tiny_folder, tmp_path):
     record = collect_record(planner.experiment, plan)
     assert record.content["choices"]["nets"] == record.arm_names == ["a"]
     assert str(tmp_path) not in json.dumps(record.content)
+
+
+def test_a_record_that_was_changed_by_hand_is_refused(tiny_folder, tmp_path):
+    text = (tiny_folder / "results.json").read_text()
+    changed = text.replace('"test_error": ', '"test_error": 1', 1)
+    assert changed != text
+    (tmp_path / "results.json").write_text(changed)
+    with pytest.raises(ReslabError, match="its checksum differs"):
+        Record.read(tmp_path)

@@ -46,12 +46,14 @@ def test_losses_come_out_to_the_bit(folder):
     assert found.to_dict()["agrees"] is True
 
 
+@pytest.mark.slow
 def test_the_seed_chooses_the_arm_and_the_length(folder):
     chosen = {seed: verify_record(folder, seed=seed) for seed in (0, 0, 1, 2)}
     assert verify_record(folder, seed=1) == chosen[1]
     assert len({(found.arm, found.rows) for found in chosen.values()}) > 1
 
 
+@pytest.mark.slow
 def test_as_many_iterations_as_asked_for_at_most(folder, tiny_folder):
     found = verify_record(folder, iterations=7, seed=3)
     assert (found.iterations, found.rows, found.agrees) == (7, 7, True)

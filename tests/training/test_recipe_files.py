@@ -64,7 +64,7 @@ def test_a_length_of_ones_own_is_meant_for_any_number_of_images():
         ('base = "cifar-paper"\n[optimizer]\nlearning_rate = "fast"', "optimizer.learning_rate must be a number"),
         ('base = "cifar-paper"\n[optimizer]\nlearning_rate = nan', "must be a number above 0, not nan"),
         ('base = "cifar-paper"\n[optimizer]\nnesterov = 1', "true or false"),
-        ('base = "cifar-paper"\n[optimizer]\ndecay = "none"', "must be all or weights, not none"),
+        ('base = "cifar-paper"\n[optimizer]\ndecay = "none"', "must be all, weights or norms, not none"),
         ('base = "cifar-paper"\n[data]\nbatch_size = 1.5', "a whole number"),
         ('base = "cifar-paper"\n[data]\nbatch_size = 1', "from 2 to"),
         ('base = "cifar-paper"\n[data]\npad = 2', r"data\.pad is data\.images\.pad now"),

@@ -9,15 +9,16 @@ from reslab.errors import ReslabError
 from reslab.files.atomic import json_text, write_text
 from reslab.files.hashing import hash_json
 
-__all__ = ["read_record", "record_text", "write_record"]
+__all__ = ["CHECKSUM", "read_record", "record_text", "write_record"]
 
-_CHECKSUM = "checksum"
+CHECKSUM = "checksum"
+"""Name of the entry that has it."""
 
 
 def record_text(record: Mapping[str, Any]) -> str:
     """A table as JSON that ends with the checksum of all else in it, as `read_record` verifies it."""
-    values = {name: value for name, value in record.items() if name != _CHECKSUM}
-    return json_text({**values, _CHECKSUM: hash_json(values)})
+    values = {name: value for name, value in record.items() if name != CHECKSUM}
+    return json_text({**values, CHECKSUM: hash_json(values)})
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
@@ -58,7 +59,7 @@ def read_record(
     version = record.get("schema_version")
     if schema_version is not None and version != schema_version and version not in older:
         raise error(f"{path} is not a record of schema version {schema_version}.")
-    stated = record.pop(_CHECKSUM, None)
+    stated = record.pop(CHECKSUM, None)
     if stated is None and checksum and version not in older:
         raise error(f"{path} is damaged: it lacks its checksum; put back a copy of the file as it was written.")
     if stated is not None and stated != _checksum(record):

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from reslab.errors import ReslabError
 from reslab.files.atomic import write_text
-from reslab.files.records import read_record
+from reslab.files.hashing import hash_json
+from reslab.files.records import CHECKSUM, read_record
 from reslab.paper.catalogue import Column, Experiment
 from reslab.paper.experiments import find_experiment
 from reslab.paper.packing import unpacked
@@ -78,9 +79,10 @@ class Record:
         return {name: self.content[name] for name in ("experiment", "reduced", "iterations", "rows", "verdicts")}
 
     def write(self, folder: Path) -> None:
-        """Writes results.json, an arm, a row or a series a line."""
+        """Writes results.json with a checksum, an arm, a row or a series a line."""
         parts = []
-        for name, value in self.content.items():
+        content = {name: value for name, value in self.content.items() if name != CHECKSUM}
+        for name, value in {**content, CHECKSUM: hash_json(content)}.items():
             lines = [_line(item) for item in value] if name in _LISTS else []
             text = "[\n" + ",\n".join(lines) + "\n]" if lines else _line(value)
             parts.append(f"{_line(name)}: {text}")

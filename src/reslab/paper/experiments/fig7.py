@@ -28,6 +28,7 @@ EXPERIMENT = Experiment(
         Column(value="train_error", heading="training error %"),
     ),
     figures=("responses",),
+    seeds=3,
     claims=(
         Less(
             text="ResNet-20's responses are smaller than plain-20's",

@@ -43,6 +43,7 @@ EXPERIMENT = Experiment(
     ),
     figures=("signals",),
     keep_checkpoints=4,
+    seeds=3,
     claims=(
         Bound(
             text="With BN the forward signals of a plain net do not vanish: no layer's is below 0.1 at the start",
