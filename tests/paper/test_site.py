@@ -123,8 +123,15 @@ def test_every_link_leads_to_a_page_that_is_there(site, browser_page):
     assert problems == []
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [
+        (400, True),
+        (1200, False),
+        pytest.param(400, False, marks=pytest.mark.slow),
+        pytest.param(1200, True, marks=pytest.mark.slow),
+    ],
+)
 def test_pages_fit_and_can_be_read(site, browser_page, width, dark, tmp_path):
     for path in sorted(site.index.parent.glob("*.html")):
         page, problems = browser_page(path, width=width, dark=dark)

@@ -33,6 +33,7 @@ def test_the_losses_are_those_that_were_written_down(tool):
     assert tool.difference(kept["losses"], found) <= tool.TOLERANCE
 
 
+@pytest.mark.slow
 def test_a_rate_that_is_a_little_higher_is_outside_the_tolerance(tool, monkeypatch):
     """Else the tolerance would let a fault pass."""
     kept = json.loads(tool.PATH.read_text())
