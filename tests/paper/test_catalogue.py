@@ -65,7 +65,9 @@ def test_its_measures_take_the_options_that_they_are_given(name):
     for measure in experiment.measures:
         function = find_measure(measure.name).function
         for arm in experiment.arms:
-            inspect.signature(function).bind(None, **{**measure.options, **arm.options})
+            options = {**measure.options, **arm.options}
+            taken = inspect.signature(function).bind(None, **options)  # raises where one is missing or unknown
+            assert set(taken.kwargs) == set(options)
 
 
 @each

@@ -114,7 +114,7 @@ def test_a_plan_of_another_form_gets_a_sentence(name, value, plan):
         read_plan(plan.folder)
 
 
-@pytest.mark.parametrize("name", ["experiment", "data", "iterations", "full_iterations", "budget"])
+@pytest.mark.parametrize("name", ["experiment", "data", "iterations", "budget"])
 def test_a_plan_that_lacks_something_gets_a_sentence(name, plan):
     content = plan.to_dict()
     del content[name]

@@ -146,7 +146,6 @@ class Column:
         paper: name of the value's column in tables of the paper; empty where it has none.
         tables: names of those tables, in `reslab.paper.reference`.
         others: name of the column that others' published values of the same networks are in; empty for none.
-        shown: whether our values are shown; a column may quote alone.
         best: whether it is the lowest over seeds, as the paper has of ResNet-110, and not their mean.
     """
 
@@ -156,7 +155,6 @@ class Column:
     paper: str = ""
     tables: tuple[str, ...] = ()
     others: str = ""
-    shown: bool = True
     best: bool = False
 
 

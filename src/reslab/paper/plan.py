@@ -32,7 +32,6 @@ class Plan:
         choices: of the user.
         data: as `describe` has it; empty where none are needed.
         iterations: of an arm of length 1; 0 where nothing is trained.
-        full_iterations: of the paper's training.
         jobs: all there is to do.
         budget: seconds that were given; None for no limit.
     """
@@ -43,7 +42,6 @@ class Plan:
     choices: Choices
     data: Mapping[str, Any]
     iterations: int
-    full_iterations: int
     jobs: Sequence[Job]
     budget: float | None = None
 
@@ -61,7 +59,6 @@ class Plan:
             "store": os.path.relpath(self.store, self.folder),  # so that both can be moved together
             "data": dict(self.data),
             "iterations": self.iterations,
-            "full_iterations": self.full_iterations,
             "budget": self.budget,
             "jobs": [job.to_dict() for job in self.jobs],
         }
@@ -92,7 +89,6 @@ def read_plan(folder: Path) -> Plan:
             choices=Choices(**choices),
             data=record["data"],
             iterations=record["iterations"],
-            full_iterations=record["full_iterations"],
             jobs=[Job.from_dict(job) for job in record["jobs"]],
             budget=record["budget"],
         )

@@ -99,7 +99,6 @@ class Planner:
             choices=self.choices,
             data=self.data.describe() if self.data else {},
             iterations=iterations if self.experiment.trains else 0,
-            full_iterations=self.experiment.setting.iterations,
             jobs=jobs,
             budget=budget,
         )

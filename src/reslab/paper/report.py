@@ -89,7 +89,7 @@ def _inline(svg: str) -> str:
 
 def _run_table(record: Record) -> Table:
     """Every arm and seed, with the values that the table shows."""
-    columns = [column for column in record.experiment.columns if column.shown]
+    columns = list(record.experiment.columns)
     columns = [column for column in columns if any(column.value in row["values"] for row in record.all_rows)]
     rows = []
     for row in record.all_rows:

@@ -118,7 +118,7 @@ def _paper_data(record: Record) -> str:
 
 
 def _shown(record: Record, column: Column) -> bool:
-    return column.shown and any(record.values(name, column.value) for name in record.arm_names)
+    return any(record.values(name, column.value) for name in record.arm_names)
 
 
 def verdict_table(record: Record) -> Table:

@@ -55,7 +55,7 @@ def _paper_error(record: Record, arm: str) -> Quoted | None:
 
 def bars(record: Record) -> Figure | None:
     """The first columns of the table, arm by arm: a bar for the mean, and a point for every seed."""
-    columns = [item for item in record.experiment.columns if item.shown][:3]
+    columns = list(record.experiment.columns[:3])
     columns = [item for item in columns if any(record.values(name, item.value) for name in record.arm_names)]
     if not columns:
         return None
