@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ class Runner:
         ours, theirs = settings(plan), settings(known)
         different = [key for key in ours if ours[key] != theirs.get(key)]
         if different:
-            words = ", ".join(f"{key} {theirs.get(key)!r} and not {ours[key]!r}" for key in different)
+            words = "; ".join(f"{key} {_shown(theirs.get(key))} there, {_shown(ours[key])} now" for key in different)
             raise ReslabError(f"{plan.folder} holds other settings ({words}); choose another --out, or remove it.")
         return plan
 
@@ -154,3 +155,12 @@ def is_done(plan: Plan, job: Job) -> bool:
     """Whether a job's training is finished and its measures are there."""
     trained = not job.folder or Run(plan.store / job.folder).finished
     return trained and all(measure_path(plan.store, measure, job).is_file() for measure in job.measures)
+
+
+def _shown(value: object) -> str:
+    """A setting as a reader of a message knows it."""
+    if isinstance(value, Mapping):  # checksums of the images, by their role
+        return ", ".join(f"{role} {str(digest)[:8]}" for role, digest in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or "none"
+    return "none" if value in (None, "") else str(value)
