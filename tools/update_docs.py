@@ -126,7 +126,7 @@ def aims_chart() -> str:
 
 def paper_page() -> str:
     """Every experiment of the paper, with its records."""
-    folders = [path.relative_to(REPOSITORY) for path in find_records(REPOSITORY / "results")]
+    folders = [path.relative_to(REPOSITORY) for path in find_records([REPOSITORY / "results"])]
     return catalogue_page([(folder, Record.read(REPOSITORY / folder)) for folder in folders], up="../")
 
 

@@ -1,5 +1,6 @@
 """Many records as a site, in a real browser: nothing leaves, nothing complains, everything fits and can be clicked."""
 
+import itertools
 import json
 import re
 import shutil
@@ -8,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 from reslab.cli.main import main
-from reslab.errors import ReslabError
+from reslab.errors import ReslabError, ReslabWarning
 from reslab.paper.experiments import EXPERIMENTS
 from reslab.paper.learning import lessons
 from reslab.paper.record import Record
@@ -187,6 +188,7 @@ def test_what_is_chosen_is_drawn(site, browser_page):
     page, problems = browser_page(site.index.parent / "learn.html")
     assert page.locator("#charts svg").count() == 4
     assert page.locator("#depth").get_attribute("max") == str(len(DEPTHS) - 1)
+    assert "depth: 110 layers" in page.locator("fieldset").inner_text()  # the deepest with both nets comes first
     seen = {tuple(paths(page))}
     words = {page.locator("#words").inner_text()}
     for place in (0, 3, 2, 1):
@@ -213,6 +215,7 @@ def test_what_is_chosen_is_drawn(site, browser_page):
 def test_curves_are_drawn_where_the_record_has_them(site, browser_page):
     """Plain-20's training error, the mean of two seeds, put on the axes by hand."""
     page, _ = browser_page(site.index.parent / "learn.html")
+    page.locator("#depth").fill(str(DEPTHS.index(20)))
     assert "20 layers" in page.locator("fieldset").inner_text()
     drawn = paths(page)[0]
     places = [tuple(map(float, point.split())) for point in re.findall(r"[ML]([\d.]+ [\d.]+)", drawn)]
@@ -231,6 +234,30 @@ def test_without_trainings_the_page_says_so(folders, browser_page, tmp_path):
     page, problems = browser_page(site.index.parent / "learn.html")
     assert page.locator("#words").inner_text() == "None of the records has networks that were trained."
     assert problems == []
+
+
+def test_gradients_at_the_start_need_no_training(record_of, browser_page, tmp_path):
+    experiment = EXPERIMENTS["explosion"]
+    series = [
+        {"arm": arm.name, "seed": 0, "measure": "growth", "layer": ["a", "b", "c"], "gradient": [100.0, 10.0, 1.0]}
+        for arm in experiment.arms
+    ]
+    (tmp_path / "explosion").mkdir()
+    record_of(experiment, {}, series=series, data=DIGITS).write(tmp_path / "explosion")
+    page, problems = browser_page(write_site([tmp_path / "explosion"], tmp_path / "site").index.parent / "learn.html")
+    assert page.locator("#words").inner_text().count("not trained at this depth and start") == 2
+    assert [len(found) for found in (paths(page), set(paths(page)))] == [2, 1]
+    assert page.locator("#charts").inner_text().count("not measured for this choice") == 3
+    assert problems == []
+
+
+def test_axes_have_round_numbers(site, browser_page):
+    page, _ = browser_page(site.index.parent / "learn.html")
+    told = page.locator("#charts svg").nth(2).locator("text").all_text_contents()
+    numbers = [float(word) for word in told if re.fullmatch(r"[\d.]+", word)]
+    assert numbers[0] == 0
+    assert len({round(high - low, 6) for low, high in itertools.pairwise(numbers)}) == 1
+    assert f"{numbers[1]:.0e}"[0] in "125"
 
 
 def test_lessons_are_of_usual_networks_alone(record_of):
@@ -280,14 +307,19 @@ def test_damaged_records_get_a_sentence(folders, tmp_path, capsys):
         write_site([tmp_path / "nothing"], tmp_path / "site")
 
 
-def test_records_are_found_in_a_folder(folders, tmp_path):
-    (tmp_path / "records" / "bench").mkdir()
-    (tmp_path / "records" / "bench" / "results.json").write_text('{"schema_version": 1, "rows": []}')
-    (tmp_path / "records" / "broken").mkdir()
-    (tmp_path / "records" / "broken" / "results.json").write_text("{")
-    assert find_records(tmp_path / "records") == sorted(folders)
+def test_records_are_found_in_folders(folders, tmp_path):
+    records = tmp_path / "records"
+    bench, broken = records / "bench", records / "broken"
+    for folder, text in ((bench, '{"schema_version": 1, "rows": []}'), (broken, "{")):
+        folder.mkdir()
+        (folder / "results.json").write_text(text)
+    (records / "empty").mkdir()
+    # What cannot be read is not passed over: it may be a record, and reading it says what is wrong.
+    assert find_records([records]) == sorted([*folders, broken])
+    with pytest.warns(ReslabWarning, match=r"no record of an experiment is in \S+bench, \S+empty\."):
+        assert find_records(sorted(records.iterdir())) == sorted([*folders, broken])
     with pytest.raises(ReslabError, match="there are no records of experiments in"):
-        find_records(tmp_path / "records" / "bench")
+        find_records([bench])
 
 
 def test_texts_of_records_are_no_markup(folders, browser_page, tmp_path):

@@ -40,7 +40,7 @@ class RowsArguments:
 @dataclass(frozen=True, kw_only=True)
 class ReportArguments(RowsArguments):
     folders: tuple[Path, ...] = argument(
-        (), "Folders with a results.json; all under results/ by default.", metavar="FOLDER"
+        (), "Folders of records, or one with such folders in it; results/ by default.", metavar="FOLDER"
     )
     out: Path | None = knob(None, "Folder of a site of all records; by default one folder's own report is redone.")
 
@@ -89,7 +89,7 @@ def report(asked: ReportArguments) -> int:
     if len(asked.folders) == 1 and asked.out is None:
         write_report(asked.folders[0])
         return _show(asked.folders[0], asked.json)
-    folders = asked.folders or find_records(Path("results"))
+    folders = find_records(asked.folders or [Path("results")])
     return print_report(write_site(folders, asked.out or Path("paper", "report")), asked.json)
 
 
@@ -144,7 +144,7 @@ Interrupted, the same command goes on where it stopped.""",
     "report": Command(
         ReportArguments,
         "redo an experiment's report, or build a site of several",
-        "  reslab paper report results/* --out site            a site of many, which needs no network",
+        "  reslab paper report results --out site              a site of many, which needs no network",
         report,
     ),
 }

@@ -20,12 +20,14 @@ _CHOSEN = {"blocks", "shortcut", "init", "norm", "num_classes", "in_channels"}  
 
 
 def lessons(records: Mapping[str, Record]) -> list[dict[str, Any]]:
-    """Every arm that was trained, with what its sliders stand at and what there is to be seen of it."""
+    """Every arm that was trained, or whose gradients were taken at the start, with what its sliders stand at and what
+    there is to be seen of it."""
     found = []
     for name, record in records.items():
         for arm in record.arm_names:
             described = record.arm(arm)
-            if not described["net"] or described["fields"] or not record.series("errors", arm):
+            seen = record.series("errors", arm) or record.series("growth", arm)
+            if not described["net"] or described["fields"] or not seen:
                 continue
             place = _place(described["net"])
             if place is not None:
@@ -52,12 +54,14 @@ def _place(net: str) -> dict[str, Any] | None:
 def _seen(record: Record, arm: str) -> dict[str, Any]:
     """Means over seeds of what was measured."""
     errors = record.series("errors", arm)
-    seen: dict[str, Any] = {
-        "seeds": len(errors),
-        "iterations": errors[0]["iteration"][-1],
-        "curve": _curve(errors, "iteration", "train_error"),
-        "test": _curve(errors, "test_iteration", "test_error"),
-    }
+    seen: dict[str, Any] = {"seeds": record.num_seeds, "iterations": 0, "curve": [], "test": []}
+    if errors:
+        seen |= {
+            "seeds": len(errors),
+            "iterations": errors[0]["iteration"][-1],
+            "curve": _curve(errors, "iteration", "train_error"),
+            "test": _curve(errors, "test_iteration", "test_error"),
+        }
     if responses := [item for item in record.series("responses", arm) if "response" in item]:
         seen["responses"] = _mean([item["response"] for item in responses])
     if signals := record.series("signals", arm):

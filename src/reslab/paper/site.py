@@ -1,6 +1,7 @@
 """Many records as a site of HTML: an overview, a page a record, and one to learn from. Nothing asks a network."""
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from reslab.errors import ReslabError
+from reslab.errors import ReslabError, ReslabWarning
 from reslab.files.atomic import write_text
 from reslab.paper.experiments import EXPERIMENTS
 from reslab.paper.figures import draw_figures
@@ -42,27 +43,36 @@ class Site:
         return {"index": str(self.index), "num_records": self.num_records}
 
 
-def find_records(folder: Path) -> list[Path]:
-    """The folders of experiments' records in a folder; other records beside them are left out.
+def find_records(folders: Sequence[Path]) -> list[Path]:
+    """The folders of experiments' records among folders, or one level inside them.
+
+    Records of another kind beside them are left out; a folder that holds nothing else is named in a warning. What
+    cannot be read is kept, so that reading it says what is wrong.
 
     Raises:
         ReslabError: there are none.
     """
-    found = []
-    for path in sorted(folder.glob(f"*/{RESULTS_NAME}")):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if (
-            isinstance(content, dict)
-            and content.get("schema_version") == SCHEMA
-            and content.get("experiment") in EXPERIMENTS
-        ):
-            found.append(path.parent)
+    found, others = [], []
+    for folder in folders:
+        paths = [folder / RESULTS_NAME] if (folder / RESULTS_NAME).exists() else folder.glob(f"*/{RESULTS_NAME}")
+        records = [path.parent for path in sorted(paths) if _may_be_ours(path)]
+        found += records
+        others += [] if records else [str(folder)]
     if not found:
-        raise ReslabError(f"there are no records of experiments in {folder}; give their folders.")
+        raise ReslabError(f"there are no records of experiments in {', '.join(others)}; give their folders.")
+    if others:
+        warnings.warn(ReslabWarning(f"no record of an experiment is in {', '.join(others)}."), stacklevel=2)
     return found
+
+
+def _may_be_ours(path: Path) -> bool:
+    """Whether a record is an experiment's, or damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return True
+    known = isinstance(content, dict) and content.get("experiment") in EXPERIMENTS
+    return known and content.get("schema_version") == SCHEMA
 
 
 def write_site(folders: Sequence[Path], out: Path) -> Site:
