@@ -1,6 +1,8 @@
 """The shape of the code: files and functions that are read in one go, and imports without circles."""
 
 import ast
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -114,3 +116,10 @@ def test_no_module_imports_what_imports_it():
 )
 def test_imports_are_found(code, found):
     assert imports(ast.parse(code)) == found
+
+
+def test_text_files_are_read_and_written_in_utf_8_whatever_the_locale():
+    command = [sys.executable, "-m", "ruff", "check", "--preview", "--select", "PLW1514", "--output-format", "concise"]
+    folders = [SOURCE.parents[1] / name for name in ("src", "tools", "benchmarks")]
+    done = subprocess.run([*command, *folders], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "All checks passed!\n")

@@ -1,14 +1,26 @@
 """Progress on stderr, so that stdout holds results alone."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-__all__ = ["counting", "progress_bar"]
+from reslab.streams import forgiving
+
+__all__ = ["counting", "error_console", "progress_bar"]
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+
+
+def error_console(*, markup: bool = True) -> Console:
+    """rich's console of stderr, which passes over errors of writing to it.
+
+    Args:
+        markup: whether brackets in texts are styles.
+    """
+    return Console(file=forgiving(sys.stderr), markup=markup)
 
 
 def progress_bar(*columns: ProgressColumn, enabled: bool = True) -> Progress:
@@ -18,7 +30,7 @@ def progress_bar(*columns: ProgressColumn, enabled: bool = True) -> Progress:
         *columns: rich's; description, bar, share and time left by default.
         enabled: False shows nothing anywhere.
     """
-    console = Console(stderr=True)
+    console = error_console()
     return Progress(
         *(columns or _COLUMNS), console=console, disable=not enabled or not console.is_terminal, transient=True
     )

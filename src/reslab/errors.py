@@ -16,6 +16,7 @@ __all__ = [
     "ReslabError",
     "ReslabWarning",
     "WeightsError",
+    "WriteError",
     "suggestion",
 ]
 
@@ -42,6 +43,10 @@ class WeightsError(ReslabError):
 
 class CheckpointError(ReslabError):
     """A run that cannot be started or resumed as asked."""
+
+
+class WriteError(ReslabError, OSError):
+    """A file that cannot be written, as on a full disk; an OSError too, for those who expect one."""
 
 
 class DivergenceError(ReslabError):

@@ -1,8 +1,11 @@
 """A crash leaves the old file or the new one."""
 
+import errno
 import json
 import math
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reslab.errors import ReslabError, WriteError
 from reslab.files.atomic import atomic_path, write_bytes, write_json, write_text
 
 WRITER = """
@@ -65,9 +69,11 @@ def test_an_exception_leaves_the_old_file_and_no_other(
 def test_a_folder_in_the_way_is_an_error_that_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     path.mkdir()
-    with pytest.raises(IsADirectoryError) as caught:
+    with pytest.raises(WriteError, match=re.escape(f"cannot write {path}: Is a directory.")) as caught:
         write_bytes(path, b"content")
-    assert caught.value.filename == str(path)
+    assert isinstance(caught.value, ReslabError)
+    assert isinstance(caught.value, OSError)
+    assert caught.value.errno == errno.EISDIR
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -119,3 +125,52 @@ def test_json_refuses_numbers_that_it_cannot_hold(tmp_path: Path, number: float)
         write_json(path, {"loss": number})
     assert json.loads(path.read_text()) == {"loss": 1.5}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "file.txt").write_text("old")
+    (tmp_path / "link").symlink_to("far/file.txt")
+    (tmp_path / "dangling").symlink_to("far/new.txt")
+    write_text(tmp_path / "link", "one")
+    write_text(tmp_path / "dangling", "two")
+    assert (tmp_path / "link").is_symlink()
+    assert {path.name: path.read_text() for path in (tmp_path / "far").iterdir()} == {
+        "file.txt": "one",
+        "new.txt": "two",
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "far", "link"]
+
+
+def test_what_is_no_regular_file_is_written_to_and_stays(tmp_path: Path) -> None:
+    write_text(Path(os.devnull), "nothing")
+    assert Path(os.devnull).is_char_device()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        write_text(pipe, "through it")
+        output, _ = reader.communicate(timeout=20)
+    assert output == b"through it"
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_named_with_the_file() -> None:
+    with pytest.raises(WriteError, match="cannot write /dev/full: No space left on device; make room, and run the"):
+        write_text(Path("/dev/full"), "x")
+
+
+def test_a_file_that_grows_too_large_is_named_and_leaves_the_old_one(tmp_path: Path, largest_file) -> None:
+    path = tmp_path / "file.bin"
+    write_bytes(path, b"old")
+    with largest_file(1000), pytest.raises(WriteError, match=re.escape(f"cannot write {path}: File too large.")):
+        write_bytes(path, bytes(5000))
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, atomic_path(tmp_path / "out" / "file.bin") as temporary:
+        shutil.copyfile(tmp_path / "elsewhere" / "missing", temporary)
+    assert caught.value.filename == str(tmp_path / "elsewhere" / "missing")

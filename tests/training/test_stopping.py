@@ -28,7 +28,7 @@ def test_a_stop_that_means_nothing_gets_a_sentence(text):
         StopAfter.parse(text)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_are_noted_and_handlers_restored(number):
     before = signal.getsignal(number)
     with StopRequests(None) as stop:
@@ -36,6 +36,16 @@ def test_signals_are_noted_and_handlers_restored(number):
         os.kill(os.getpid(), number)
         assert stop.reason(0) == signal.Signals(number).name
     assert signal.getsignal(number) is before
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequests(None) as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.reason(0) is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_ctrl_c_interrupts_at_once():

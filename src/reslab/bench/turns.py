@@ -223,7 +223,8 @@ class _Process:
 
     def _last_line(self) -> str:
         try:
-            lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+            text = self.log.read_text(encoding="utf-8", errors="replace")
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
         except OSError:
             lines = []
         return lines[-1] if lines else "it printed nothing."

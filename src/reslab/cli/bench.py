@@ -1,6 +1,5 @@
 """`reslab bench`."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from reslab.cli.forms import form_of
 from reslab.cli.output import output_console, print_json, print_table
 from reslab.errors import ReslabError
 from reslab.fields import knob
+from reslab.streams import say
 
 INTRO = """Measure speed and memory on this machine, ours and others' by turns, in figures that can be compared.
 
@@ -65,11 +65,11 @@ def run(contest: Callable[..., dict[str, Any]], asked: Any) -> int:
 @contextmanager
 def _telling() -> Iterator[Callable[[str], None]]:
     """Progress on stderr: one line that changes in a terminal, and one line each elsewhere."""
-    from rich.console import Console
+    from reslab.console import error_console
 
-    console = Console(stderr=True, markup=False, highlight=False)
+    console = error_console(markup=False)
     if not console.is_terminal:
-        yield lambda text: print(text, file=sys.stderr, flush=True)
+        yield say
         return
     with console.status("") as status:
         yield lambda text: status.update(text)

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from reslab.errors import ReslabError, ReslabWarning, suggestion
+from reslab.streams import drop_stdout, open_missing_streams, say, telling
 
 __all__ = ["COMMANDS", "entry_point", "main"]
 
@@ -60,25 +61,29 @@ def main(arguments: Sequence[str]) -> int:
         from reslab.cli.command import dispatch
 
         module = import_module(f"reslab.cli.{name.replace('-', '_')}")
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), telling():
             warnings.simplefilter("always", ReslabWarning)
             warnings.showwarning = _show_warning
-            return dispatch(module.COMMANDS, name, getattr(module, "INTRO", ""), rest)
+            code = dispatch(module.COMMANDS, name, getattr(module, "INTRO", ""), rest)
+            sys.stdout.flush()  # what cannot be written is said now, and not when Python has left
+            return code
     except ReslabError as error:
         return _refuse(str(error), error)
     except BrokenPipeError:  # the reader of our output has had enough, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
         return 141
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        return _refuse(f"{error.strerror or error}:{where}" if where else str(error), error)
+        if error.filename is None:  # of standard output, since files are named
+            drop_stdout()
+        return _refuse(f"{error.strerror or error}: {error.filename or 'standard output'}", error)
     except KeyboardInterrupt:
-        print("\nreslab: interrupted", file=sys.stderr)
+        say("\nreslab: interrupted")
         return 130
 
 
 def entry_point() -> None:
     """The console script."""
+    open_missing_streams()
     sys.exit(main(sys.argv[1:]))
 
 
@@ -92,7 +97,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: Any, 
 def _refuse(sentence: str, error: Exception) -> int:
     if os.environ.get("RESLAB_TRACEBACK"):
         raise error
-    print(f"reslab: {sentence}", file=sys.stderr)
+    say(f"reslab: {sentence}")
     return 2
 
 

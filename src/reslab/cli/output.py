@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reslab.fields import knob
+from reslab.streams import stdout_takes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,8 +51,8 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
 
 def print_json(value: Any) -> None:
     """Prints a result for programs."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-    print()
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    print(text if stdout_takes(text) else json.dumps(value, indent=2, allow_nan=False))
 
 
 def print_report(report: Any, as_json: bool, *, and_then: Path | None = None, **first: Any) -> int:

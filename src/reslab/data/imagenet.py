@@ -12,7 +12,7 @@ __all__ = ["imagenet_names", "readable_name"]
 @cache
 def imagenet_names() -> dict[str, str]:
     """Names by WordNet id, `n01440764: tench` and so on, in the order of the classes' indices."""
-    text = files("reslab.data").joinpath("imagenet_classes.txt").read_text()
+    text = files("reslab.data").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
     return dict(line.split(" ", 1) for line in text.splitlines())
 
 

@@ -8,11 +8,11 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from reslab.data.dataset import Images
 from reslab.errors import DataError
 from reslab.files.hashing import hash_arrays
+from reslab.files.safetensors_file import save_safetensors
 
 __all__ = ["Normalization", "NormalizationKind"]
 
@@ -108,7 +108,7 @@ class Normalization:
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file that states its own digest; not atomically."""
-        save_file({"mean": self.mean, "std": self.std}, path, metadata={_DIGEST: self.digest})
+        save_safetensors({"mean": self.mean, "std": self.std}, path, {_DIGEST: self.digest})
 
     @property
     def digest(self) -> str:

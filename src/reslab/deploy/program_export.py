@@ -10,6 +10,7 @@ from reslab.deploy.engines import silenced
 from reslab.deploy.export_task import ExportReport, Progress, prepare
 from reslab.deploy.tracing import TALKATIVE, any_batch, explaining
 from reslab.deploy.writing import writing
+from reslab.files.torch_file import opened_for_torch
 from reslab.models.features import FeatureNetwork
 
 __all__ = ["export_program"]
@@ -51,7 +52,7 @@ def export_program(
             program = torch.export.export(task.module, (task.traced_images,), dynamic_shapes=any_batch())
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # lines of source with this machine's paths
-        with temporary.open("wb") as stream:  # of a path, torch wants another suffix
+        with opened_for_torch(temporary) as stream:  # of a path, torch wants another suffix
             torch.export.save(program, stream, extra_files=dict(metadata or {}))
         with temporary.open("rb") as stream:
             loaded = torch.export.load(stream).module()

@@ -10,7 +10,8 @@ from typing import Any
 from reslab.deploy.engines import quiet_import
 from reslab.deploy.runtime import BIN_DIGEST
 from reslab.deploy.tracing import ExportError
-from reslab.files.atomic import atomic_path
+from reslab.errors import WriteError
+from reslab.files.atomic import atomic_path, naming
 from reslab.files.hashing import file_digest
 
 __all__ = ["checked_path", "save_openvino", "writing", "writing_openvino"]
@@ -33,17 +34,22 @@ def checked_path(path: Path | str, suffix: str) -> Path:
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """A temporary path that becomes `path` if nothing goes wrong."""
+    with _as_export_error(), atomic_path(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _as_export_error() -> Iterator[None]:
     try:
-        with atomic_path(path) as temporary:
-            yield temporary
-    except OSError as error:
-        raise ExportError(f"cannot write {path}: {error.strerror or error}.") from None
+        yield
+    except WriteError as error:
+        raise ExportError(str(error)) from None
 
 
 @contextmanager
 def writing_openvino(path: Path) -> Iterator[Path]:
     """A temporary .xml that becomes `path`, and its .bin the one beside it, if nothing goes wrong."""
-    with tempfile.TemporaryDirectory() as folder:
+    with _as_export_error(), naming(path), tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder) / "model.xml"  # OpenVINO insists on the suffix
         yield temporary
         for suffix in (".bin", ".xml"):

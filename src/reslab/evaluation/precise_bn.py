@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from reslab.data.batches import evaluation_batches
 from reslab.data.dataset import Samples
 from reslab.data.normalization import Normalization
-from reslab.errors import DataError, WeightsError
+from reslab.errors import WeightsError
 from reslab.models.weights import read_card, save_weights
 from reslab.runs import Run
 from reslab.trained import Trained
@@ -130,7 +130,7 @@ def save_measured(run: Run, folder: Path, trained: Trained, note: str, val_error
 
     Raises:
         WeightsError: the run's weights are not those that were measured any more.
-        DataError: the folder cannot be written to.
+        WriteError: the folder cannot be written to.
     """
     with run.lock():
         card = read_card(run.folder)
@@ -143,15 +143,12 @@ def save_measured(run: Run, folder: Path, trained: Trained, note: str, val_error
         card["errors"] = {name: value for name, value in errors.items() if value is not None}
         card["batch_norm"] = note
         normalization = trained.normalization
-        try:
-            save_weights(
-                trained.model,
-                folder,
-                card,
-                write_normalization=normalization.save if normalization.per_pixel else None,
-            )
-        except OSError as error:
-            raise DataError(f"cannot write to {folder}: {error.strerror or error}.") from None
+        save_weights(
+            trained.model,
+            folder,
+            card,
+            write_normalization=normalization.save if normalization.per_pixel else None,
+        )
 
 
 def _seed(done: Measurement) -> int:

@@ -3,37 +3,86 @@
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "fsync", "json_text", "make_durable", "write_bytes", "write_json", "write_text"]
+from reslab.errors import WriteError
+
+__all__ = ["atomic_path", "fsync", "json_text", "make_durable", "naming", "write_bytes", "write_json", "write_text"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`; what was written there is fsynced and renamed to `path` on leaving.
 
-    On an error the temporary file is removed and `path` is untouched.
+    On an error the temporary file is removed and `path` is untouched. A link is followed: what it leads to is replaced.
+    What is no regular file, as /dev/null or a pipe, cannot be replaced: it is written to.
 
     Raises:
-        OSError: the file cannot be written; a folder has its name, for example.
+        WriteError: the file cannot be written; a folder has its name, for example, or the disk is full.
     """
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
+    with naming(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            with _written_through(target) as temporary:
+                yield temporary
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            yield temporary
+            make_durable(temporary)
+            os.replace(temporary, target)
+            fsync(target.parent)  # the rename itself lies in the folder
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written_through(device: Path) -> Iterator[Path]:
+    """A temporary path whose content goes to a device or a pipe on leaving."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder, device.name)
         yield temporary
-        make_durable(temporary)
-        os.replace(temporary, path)
-        fsync(path.parent)  # the rename itself lies in the folder
-    finally:
-        temporary.unlink(missing_ok=True)
+        with temporary.open("rb") as source, device.open("wb") as stream:
+            shutil.copyfileobj(source, stream)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Around what writes a file: an error of the system becomes a sentence that names it.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        if not _is_about(error, path):
+            raise
+        hint = "; make room, and run the command again" if error.errno in _FULL else ""
+        told = WriteError(f"cannot write {path}: {error.strerror or error}{hint}.")
+        told.errno = error.errno
+        raise told from error
+
+
+def _is_about(error: OSError, path: Path) -> bool:
+    """Whether an error is of writing a file, and not of another one that is read for it."""
+    named = [os.path.realpath(name) for name in (error.filename, error.filename2) if isinstance(name, str)]
+    folder = os.path.dirname(os.path.realpath(path))
+    return not named or any(os.path.dirname(name) == folder or f"{folder}/".startswith(f"{name}/") for name in named)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

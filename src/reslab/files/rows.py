@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from reslab.errors import ReslabError
-from reslab.files.atomic import fsync, write_text
+from reslab.files.atomic import fsync, naming, write_text
 
 __all__ = ["RowLog", "RowMark"]
 
@@ -98,16 +98,21 @@ class RowLog:
         self._rewrite([])
 
     def append(self, row: Row) -> None:
-        """Adds a row; `sync` brings it to the disk."""
+        """Adds a row; `sync` brings it to the disk.
+
+        Raises:
+            WriteError: it cannot be written, as on a full disk; the row may be cut then, and is left out by `read`.
+        """
         line = self._line(row)
-        with self.path.open("a", encoding="utf-8") as stream:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as stream:
             stream.write(line)
 
     def sync(self) -> None:
         """Waits until the rows are on the disk."""
         if self.path.exists():
-            fsync(self.path)
-            fsync(self.path.parent)
+            with naming(self.path):
+                fsync(self.path)
+                fsync(self.path.parent)
 
     def _start(self) -> None:
         self._num_rows, self._last = 0, self.anchor

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from reslab.errors import ReslabError
-from reslab.files.atomic import fsync, make_durable
+from reslab.files.atomic import fsync, make_durable, naming
 from reslab.files.records import read_record, write_record
 
 __all__ = ["finish_replacement", "read_set", "replace_set"]
@@ -37,26 +37,27 @@ def replace_set(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Path]]
         names: of the files. The last one is renamed last: `read_set` watches it.
 
     Raises:
-        OSError: a file cannot be written.
+        WriteError: a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    token = secrets.token_hex(8)
-    temporary = {name: folder / f".{name}.{token}.partial" for name in names}
-    journal = folder / _JOURNALS.replace("*", token)
-    try:
-        yield temporary
-        for path in temporary.values():
-            make_durable(path)
-        fsync(folder)
-        write_record(
-            journal, {"schema_version": _SCHEMA, "files": {name: path.name for name, path in temporary.items()}}
-        )
-    except BaseException:
-        if not journal.exists():  # else the new files count already
+    with naming(folder / names[0]):
+        folder.mkdir(parents=True, exist_ok=True)
+        token = secrets.token_hex(8)
+        temporary = {name: folder / f".{name}.{token}.partial" for name in names}
+        journal = folder / _JOURNALS.replace("*", token)
+        try:
+            yield temporary
             for path in temporary.values():
-                path.unlink(missing_ok=True)
-        raise
-    _finish(folder, journal, {name: path.name for name, path in temporary.items()})
+                make_durable(path)
+            fsync(folder)
+            write_record(
+                journal, {"schema_version": _SCHEMA, "files": {name: path.name for name, path in temporary.items()}}
+            )
+        except BaseException:
+            if not journal.exists():  # else the new files count already
+                for path in temporary.values():
+                    path.unlink(missing_ok=True)
+            raise
+        _finish(folder, journal, {name: path.name for name, path in temporary.items()})
 
 
 def finish_replacement(folder: Path, error: type[ReslabError]) -> None:

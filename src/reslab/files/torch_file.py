@@ -6,6 +6,8 @@ that each of them is covered, the archive's headers as well, and others read the
 
 import hashlib
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, BinaryIO
@@ -14,7 +16,15 @@ import torch
 
 from reslab.errors import ReslabError
 
-__all__ = ["DamagedFileError", "UnsealedFileError", "load_sealed", "load_torch_file", "save_sealed"]
+__all__ = [
+    "DamagedFileError",
+    "UnsealedFileError",
+    "load_sealed",
+    "load_torch_file",
+    "opened_for_torch",
+    "save_sealed",
+    "save_torch_file",
+]
 
 _SEAL = b"reslab sha256 "
 _DIGITS = 64
@@ -42,14 +52,67 @@ def load_torch_file(path: Path) -> Any:
         return _load(stream)
 
 
+def save_torch_file(value: Any, path: Path) -> None:
+    """Saves as `torch.save` does; not atomically.
+
+    Args:
+        value: tensors and plain values.
+        path: of the file.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk.
+    """
+    with opened_for_torch(path) as stream:
+        torch.save(value, stream)
+
+
+@contextmanager
+def opened_for_torch(path: Path) -> Iterator[Any]:
+    """A file that is written by torch, whose writer in C++ tells nothing of a full disk, or ends the process.
+
+    Raises:
+        OSError: on leaving, the first error of a write.
+    """
+    with path.open("wb", buffering=0) as file:
+        stream = _BearingStream(file)
+        yield stream
+        if stream.error is not None:
+            raise stream.error
+
+
+class _BearingStream:
+    """Takes whatever is written, and notes the first error."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        """Writes all of it, or none where a write failed before."""
+        view = memoryview(content).cast("B")
+        rest = view
+        while len(rest) and self.error is None:
+            try:
+                rest = rest[self.file.write(rest) :]
+            except OSError as error:
+                self.error = error
+        return len(view)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+
 def save_sealed(value: Any, path: Path) -> None:
     """Saves as `torch.save` does, with a seal; not atomically.
 
     Args:
         value: tensors and plain values.
         path: of the file.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk.
     """
-    torch.save(value, path)
+    save_torch_file(value, path)
     with path.open("r+b") as stream:
         stream.seek(-_END_BYTES, 2)
         end = stream.read()

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from reslab.errors import DataError, ReslabWarning, WeightsError
@@ -19,8 +19,9 @@ from reslab.files.cache import cache_folder
 from reslab.files.download import Resource, fetch
 from reslab.files.hashing import file_digest
 from reslab.files.records import read_record, record_text
+from reslab.files.safetensors_file import save_safetensors
 from reslab.files.sets import read_set, replace_set
-from reslab.files.torch_file import DamagedFileError, load_torch_file
+from reslab.files.torch_file import DamagedFileError, load_torch_file, save_torch_file
 from reslab.models.caffe import CAFFE_SUFFIX, read_caffemodel
 from reslab.models.layouts import (
     LAYOUTS,
@@ -255,7 +256,7 @@ def save_weights(
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     names = [WEIGHTS_NAME, *([NORMALIZATION_NAME] if write_normalization else []), CARD_NAME]
     with replace_set(folder, names) as temporary:
-        save_file(tensors, temporary[WEIGHTS_NAME], metadata={"format": "pt"})
+        save_safetensors(tensors, temporary[WEIGHTS_NAME], {"format": "pt"})
         digests = {"sha256": file_digest(temporary[WEIGHTS_NAME])}
         if write_normalization:
             write_normalization(temporary[NORMALIZATION_NAME])
@@ -282,9 +283,9 @@ def write_state_dict(model: nn.Module, path: Path, layout: str = "torchvision") 
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     with atomic_path(path) as temporary:
         if path.suffix == ".safetensors":
-            save_file(tensors, temporary, metadata={"format": "pt"})
+            save_safetensors(tensors, temporary, {"format": "pt"})
         else:
-            torch.save(tensors, temporary)
+            save_torch_file(tensors, temporary)
     return len(tensors)
 
 

@@ -1,15 +1,15 @@
 """Shows how far a plan is: the jobs that run, and the time left. Importing this module imports no torch."""
 
-import sys
 import time
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from reslab.console import error_console
 from reslab.errors import ReslabError
 from reslab.paper.plan import Plan
 from reslab.runs import Run
+from reslab.streams import say
 
 __all__ = ["PlanProgress"]
 
@@ -27,7 +27,7 @@ class PlanProgress:
     """
 
     def __init__(self, plan: Plan, numbers: Sequence[int], title: str, *, silent: bool = False) -> None:
-        console = Console(stderr=True)
+        console = error_console()
         self.live, self.plan, self.title, self.silent = console.is_terminal and not silent, plan, title, silent
         self.work = {number: max(1, plan.jobs[number].subject.iterations) for number in numbers}
         self.finished: set[int] = set()
@@ -92,7 +92,7 @@ class PlanProgress:
         job, error = self.plan.jobs[number], self._error(number)
         of = f"{iteration:>6}/{job.subject.iterations}" if job.subject.iterations else "measured"
         figures = "" if error is None else f"  training error {error:6.2f} %"
-        print(f"{job.name:<28} {of}{figures}", file=sys.stderr, flush=True)
+        say(f"{job.name:<28} {of}{figures}")
 
     def _iteration(self, number: int) -> int:
         row = self._last_row(number)

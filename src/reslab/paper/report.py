@@ -78,7 +78,7 @@ def page(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = Markup(files("reslab.paper").joinpath("templates/style.css").read_text())
+    style = Markup(files("reslab.paper").joinpath("templates/style.css").read_text(encoding="utf-8"))
     return environment.get_template(template).render(style=style, **values)
 
 

@@ -24,6 +24,7 @@ from reslab.paper.report import write_report
 from reslab.paper.scheduler import in_groups, run_jobs
 from reslab.paper.work import do_job
 from reslab.runs import Run
+from reslab.streams import say
 
 __all__ = ["Runner", "is_done"]
 
@@ -144,7 +145,7 @@ class Runner:
             f"{self.experiment.name} at {iterations:,} iterations takes about {format_time(seconds)} on this machine; "
             "--budget or --iterations takes less."
         )
-        print(said, file=sys.stderr)
+        say(said)
         if sys.stdin.isatty() and sys.stderr.isatty():
             print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
             if sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -95,7 +95,7 @@ def _ended(running: dict[tuple[int, ...], Running]) -> list[tuple[tuple[int, ...
 
 def _failure(plan: Plan, group: Sequence[int], status: int) -> str:
     path = log_path(plan, group[0])
-    lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() if path.exists() else []
     last = lines[-1].removeprefix("reslab: ") if lines else f"it printed nothing and ended with {status}"
     names = plan.jobs[group[0]].name + (f" or one of {len(group) - 1} after it" if len(group) > 1 else "")
     return f"{names} failed: {last} (all of it: {path}). The same command goes on from here."

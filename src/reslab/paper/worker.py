@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reslab.errors import ReslabError, ReslabWarning
+from reslab.streams import say
 
 __all__ = ["STOPPED", "main"]
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("numbers", type=int, nargs="+", help="of the jobs in the plan")
     parser.add_argument("--rate", type=Path, help="measure the job's rate and write it to this file")
     asked = parser.parse_args(arguments)
-    warnings.showwarning = lambda message, *_: print(f"reslab: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: say(f"reslab: {message}")
     warnings.simplefilter("always", ReslabWarning)
     from reslab.paper.plan import read_plan
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return 0 if all(do_job(plan, job) for job in jobs) else STOPPED
     except ReslabError as error:
-        print(f"reslab: {error}", file=sys.stderr)
+        say(f"reslab: {error}")
         return 2
 
 

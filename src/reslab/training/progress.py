@@ -1,13 +1,14 @@
 """What training shows while it runs: a bar in a terminal, plain lines elsewhere."""
 
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from reslab.console import error_console
+from reslab.streams import say
 
 __all__ = ["TrainingProgress"]
 
@@ -28,7 +29,7 @@ class TrainingProgress:
     """
 
     def __init__(self, title: str, total: int, start: int, enabled: bool, work: Callable[[int], float] = float) -> None:
-        self.console = Console(stderr=True, markup=False)
+        self.console = error_console(markup=False)
         self.title, self.total, self.start, self.enabled, self.work = title, total, start, enabled, work
         self.started_at = time.monotonic()
         self.live = enabled and self.console.is_terminal
@@ -69,11 +70,7 @@ class TrainingProgress:
             done = self.work(row["iteration"])
             pace = (time.monotonic() - self.started_at) / ((done - self.work(self.start)) or 1)
             left = pace * (self.work(self.total) - done)
-            print(
-                f"{self.title}  {row['iteration']}/{self.total}  {figures}  {_clock(left)} left",
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f"{self.title}  {row['iteration']}/{self.total}  {figures}  {_clock(left)} left")
 
     def say(self, sentence: str) -> None:
         """Shows a sentence."""

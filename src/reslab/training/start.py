@@ -1,7 +1,6 @@
 """A training run, started or resumed: what is asked is looked up, checked, and written down before the loop begins."""
 
 import re
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from reslab.environment import describe_environment
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.models import NetSpec, parse_model, spell
 from reslab.runs import Run, asked_digest
+from reslab.streams import say
 from reslab.training.asked_recipe import AskedRecipe
 from reslab.training.execution import Execution, choose_execution
 from reslab.training.expectations import RecipeWarning
@@ -102,7 +102,7 @@ def train(
         for sentence in doubts:
             warnings.warn(sentence, RecipeWarning, stacklevel=2)
         if written.length and progress:
-            print(f"Schedule rescaled to {describe_schedule(asked.recipe)}.", file=sys.stderr)
+            say(f"Schedule rescaled to {describe_schedule(asked.recipe)}.")
     chosen = None if run.exists else _choose_execution(asked)  # before a folder is made
     with run.lock() as held, stop:
         plan = _plan(asked, run, chosen, {"data_spec": data_spec, "recipe_asked": written.to_dict()})

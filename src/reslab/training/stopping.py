@@ -1,4 +1,4 @@
-"""Ending a run early: on Ctrl-C, on SIGTERM, at an iteration, after a time, or with the process that started it."""
+"""Ending a run early: on Ctrl-C or SIGTERM, as its terminal closes, at an iteration, after a time, with its parent."""
 
 import os
 import re
@@ -16,6 +16,8 @@ __all__ = ["PARENT_VARIABLE", "StopAfter", "StopRequests", "Stopped"]
 # Where a training is a part of something larger: the process without which it is not to go on.
 PARENT_VARIABLE = "RESLAB_PARENT_PID"
 
+# A terminal that is closed, or an ssh connection that breaks, sends SIGHUP; under `nohup` it is ignored, and stays so.
+_SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -70,8 +72,9 @@ class StopRequests:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._note)
+            for number in _SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN or number in (signal.SIGINT, signal.SIGTERM):
+                    self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
