@@ -307,6 +307,9 @@ def test_training_starts_from_given_weights(tiny_data, tmp_path):
             run_dir=tmp_path / "third",
             weights=tmp_path / "first/weights.safetensors",
         )
+    with pytest.raises(WeightsError, match="there is no weight file"):
+        train("resnet8", tiny_data(), recipe=RECIPE, run_dir=tmp_path / "third", weights=tmp_path / "nothing.pth")
+    assert not (tmp_path / "third").exists()  # what was mistyped is no obstacle to the right command
 
 
 @pytest.mark.parametrize(

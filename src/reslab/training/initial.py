@@ -15,11 +15,11 @@ from reslab.models.zoo import base_name
 from reslab.training.ghost import use_ghost_batches
 from reslab.training.kernels.networks import fuse_norms, use_winograd
 from reslab.training.optimizer import make_optimizer
-from reslab.training.plan import Plan
+from reslab.training.plan import Asked, Plan
 from reslab.training.schedule import Plateau, WarmUp
 from reslab.training.state import Meter, TrainingState
 
-__all__ = ["initial_state"]
+__all__ = ["check_initial_weights", "initial_state"]
 
 
 def initial_state(plan: Plan, *, progress: bool = False) -> tuple[TrainingState, LoadReport | None]:
@@ -50,15 +50,34 @@ def initial_state(plan: Plan, *, progress: bool = False) -> tuple[TrainingState,
     return state, loaded
 
 
-def _make_model(plan: Plan, progress: bool) -> tuple[FeatureNetwork, LoadReport | None]:
-    asked, execution, ghost_batch = plan.asked, plan.execution, plan.recipe.regularization.ghost_batch
+def check_initial_weights(asked: Asked, *, progress: bool = False) -> None:
+    """Loads the initial weights that are asked for, if any, and drops them: before a run has a folder.
+
+    Args:
+        asked: of the run.
+        progress: whether to show a download's progress.
+
+    Raises:
+        WeightsError: they cannot be loaded.
+    """
+    if asked.weights:
+        with torch.random.fork_rng(devices=[]):
+            _first_network(asked, progress)
+
+
+def _first_network(asked: Asked, progress: bool) -> tuple[FeatureNetwork, LoadReport | None]:
     torch.manual_seed(asked.seed)
     model = build(asked.spec)
-    loaded: LoadReport | None = None
-    if asked.weights:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so
-            loaded = load_pretrained(model, base_name(spell(asked.spec)), asked.weights, progress=progress)
+    if not asked.weights:
+        return model, None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so
+        return model, load_pretrained(model, base_name(spell(asked.spec)), asked.weights, progress=progress)
+
+
+def _make_model(plan: Plan, progress: bool) -> tuple[FeatureNetwork, LoadReport | None]:
+    execution, ghost_batch = plan.execution, plan.recipe.regularization.ghost_batch
+    model, loaded = _first_network(plan.asked, progress)
     if ghost_batch:
         use_ghost_batches(model, ghost_batch)
     layout = torch.channels_last if execution.channels_last else torch.contiguous_format

@@ -18,6 +18,7 @@ from reslab.streams import say
 from reslab.training.asked_recipe import AskedRecipe
 from reslab.training.execution import Execution, choose_execution
 from reslab.training.expectations import RecipeWarning
+from reslab.training.initial import check_initial_weights
 from reslab.training.inputs import load_inputs
 from reslab.training.loop import Trainer
 from reslab.training.numerics import NUMERICS_VERSION
@@ -103,7 +104,10 @@ def train(
             warnings.warn(sentence, RecipeWarning, stacklevel=2)
         if written.length and progress:
             say(f"Schedule rescaled to {describe_schedule(asked.recipe)}.")
-    chosen = None if run.exists else _choose_execution(asked)  # before a folder is made
+    chosen = None
+    if not run.exists:  # what can go wrong does so before a folder is made
+        check_initial_weights(asked, progress=progress)
+        chosen = _choose_execution(asked)
     with run.lock() as held, stop:
         plan = _plan(asked, run, chosen, {"data_spec": data_spec, "recipe_asked": written.to_dict()})
         if run.finished:
