@@ -1,6 +1,6 @@
 """A run's folder: its one reader and writer. Importing this module imports no torch.
 
-run.json                what was asked for and what was chosen; written once, when the run starts
+run.json                what was asked for and what was chosen; written when the run starts
 metrics.jsonl           one row every so many iterations
 checkpoints/            states to resume from
 result.json             the last figures; written when the run is finished
@@ -142,10 +142,21 @@ class Run:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(f"{self.record_path} is damaged: it lacks {error}.") from None
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the record says of the images: of those that the run began with, or that were accepted last instead."""
+        accepted = self.record.get("accepted_data") or [self.record]
+        return dict(accepted[-1]["data"])
+
     def start(self, record: dict[str, Any]) -> None:
         """Writes run.json."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         write_record(self.record_path, {"schema_version": _SCHEMA, **record})
+
+    def note(self, **values: Any) -> None:
+        """Writes into run.json what is no part of what was asked for; for whoever holds the lock."""
+        write_record(self.record_path, {**self.record, **values})
+        self.__dict__.pop("record")
 
     def finish(self, result: dict[str, Any], rows: RowMark) -> None:
         """Writes result.json, by which a run is known to be finished.

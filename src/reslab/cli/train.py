@@ -85,6 +85,9 @@ class Arguments:
         None, "Iteration (500) or time (90s, 30m, 2h) at which to stop early, with the schedule untouched."
     )
     test_curve: bool = knob(False, "Record the test error at every evaluation, as experiments do; it decides nothing.")
+    accept_data: bool = knob(
+        False, "Go on with images that are not those the run began with, as after a damaged one was put right."
+    )
     data_dir: Path | None = knob(None, "Folder where named data sets are looked for first, and downloaded to.")
     quiet: bool = knob(False, "Show no progress.")
     json: bool = knob(False, "Print the result as JSON.")

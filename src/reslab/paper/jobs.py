@@ -157,7 +157,8 @@ def key_of_run(run: Run) -> str:
 def existing_runs(folder: Path) -> dict[str, Path]:
     """The runs in a folder of runs, by their keys; of equal ones a finished one.
 
-    Damaged ones are left out, and those that began with weights of another training.
+    Damaged ones are left out, those that began with weights of another training, and those that saw other images on the
+    way.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.glob("*/run.json")):
@@ -166,7 +167,7 @@ def existing_runs(folder: Path) -> dict[str, Path]:
             key, record = key_of_run(run), run.record
         except (ReslabError, KeyError, TypeError, AttributeError):
             continue
-        if record.get("weights") is not None or record.get("shards", 1) != 1:
+        if record.get("weights") is not None or record.get("shards", 1) != 1 or record.get("accepted_data"):
             continue
         if key not in found or (run.finished and not Run(found[key]).finished):
             found[key] = run.folder

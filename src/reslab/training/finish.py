@@ -136,7 +136,7 @@ def describe_weights(plan: Plan, normalization: Normalization) -> dict[str, Any]
     return {
         "model": spell(spec),
         "net": spec.to_dict(),
-        "data": plan.run.record["data"],
+        "data": plan.run.data,
         "data_spec": plan.run.record["data_spec"],
         "val_images": recipe.data.val_images,
         "classes": list(data.classes),

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from reslab.checkpoints import newest_whole_checkpoint
 from reslab.data import AnyData, ImageData, PhotoData, Role, load_data
 from reslab.data.batches import TrainingBatches, read_in_parts
 from reslab.data.dataset import Samples, Split
@@ -108,19 +109,31 @@ def measured_normalization(
     Raises:
         CheckpointError: the run's file of it is damaged.
     """
-    if isinstance(split, Split):
+    if isinstance(split, Split) and not run.record.get("accepted_data"):
         return Normalization.measure(split.images, recipe.normalization)
     path = run.folder / NORMALIZATION_NAME
     if recipe.normalization == "imagenet":
         return Normalization.imagenet()
     if not path.exists():
-        measured = Normalization.measure(read_in_parts(split, asked_to_stop=asked_to_stop), recipe.normalization)
+        images = split.images if isinstance(split, Split) else read_in_parts(split, asked_to_stop=asked_to_stop)
+        measured = Normalization.measure(images, recipe.normalization)
         with atomic_path(path) as temporary:
             measured.save(temporary)
     try:
         return Normalization.load(path)
     except DataError as error:
         raise CheckpointError(f"{path} is damaged ({error}); remove it, and it is measured again.") from None
+
+
+def keep_normalization(run: Run) -> None:
+    """Writes the normalisation that a run was trained with so far into its folder, where its newest checkpoint has it
+    and no file: measured again on other images it would be another one."""
+    path = run.folder / NORMALIZATION_NAME
+    found = newest_whole_checkpoint(run.checkpoints, asked=run.asked, unsealed_too=not run.has_checksums)
+    if found is not None and "seen" in found[1] and not path.exists():
+        seen = found[1]["seen"]
+        with atomic_path(path) as temporary:
+            Normalization(seen["mean"].numpy(), seen["std"].numpy()).save(temporary)
 
 
 def make_batches(

@@ -50,22 +50,45 @@ class Asked:
             "shards": _SHARDS,
         }
 
-    def check_same(self, run: Run) -> None:
-        """Raises CheckpointError if a run was asked for something else, and so cannot be resumed as this."""
+    def check_same(self, run: Run, *, accept_data: bool = False) -> bool:
+        """Compares with what a run was asked for. The name of the data says nothing: a folder may have been renamed.
+
+        Args:
+            run: that is to go on.
+            accept_data: whether images with another sha256 will do, as many of as many classes.
+
+        Returns:
+            Whether the images are others, which were accepted.
+
+        Raises:
+            CheckpointError: the run was asked for something else, and so cannot be resumed as this.
+        """
+        accepted = False
+        known = run.record.get("classes")
+        if known is not None and list(self.data.classes) != known:
+            difference = _first_difference("classes", list(self.data.classes), known)
+            raise CheckpointError(f"{run.folder} cannot be resumed so: {difference}. Start another run for that.")
         for name, value in self.record().items():
-            recorded = run.record.get(name)
+            recorded = run.data if name == "data" else run.record.get(name)
             if name == "recipe":
                 recorded = recipe_from_dict(recorded or {}).to_dict()
                 recorded["hardware"]["workers"] = value["hardware"]["workers"]  # which changes nothing
             if name == "net":  # written before some fields were there, it means their defaults
                 recorded = NetSpec.from_dict(recorded).to_dict()
-            if name == "data" and not self.test_curve:  # which images a test would have, says nothing of a training
-                value, recorded = _without_test(value), _without_test(recorded)
+            if name == "data":
+                value, recorded = (_compared(images or {}, test=self.test_curve) for images in (value, recorded))
+                accepted = value != recorded and _without_digests(value) == _without_digests(recorded)
+                if accepted and accept_data:
+                    continue
             if name == "shards":  # version 0.1.0 had no word for it
                 recorded = run.record.get(name, 1)
             if value != recorded:
                 difference = _first_difference(name, value, recorded)
-                raise CheckpointError(f"{run.folder} cannot be resumed so: {difference}. Start another run for that.")
+                hint = "Start another run for that."
+                if accepted:
+                    hint = "If a damaged image was put right, --accept-data goes on with the images as they are now."
+                raise CheckpointError(f"{run.folder} cannot be resumed so: {difference}. {hint}")
+        return accepted
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +116,14 @@ class Plan:
         return self.asked.data
 
 
-def _without_test(data: dict[str, Any] | None) -> dict[str, Any]:
-    """The record of data, but for test images."""
-    data = data or {}
-    return {**data, "splits": {role: split for role, split in data.get("splits", {}).items() if role != "test"}}
+def _compared(data: dict[str, Any], *, test: bool) -> dict[str, Any]:
+    """What decides of a record of data; which images a test would have, says nothing of a training that takes none."""
+    splits = {role: split for role, split in data.get("splits", {}).items() if test or role != "test"}
+    return {name: value for name, value in data.items() if name not in ("name", "note")} | {"splits": splits}
+
+
+def _without_digests(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "splits": {role: {**split, "sha256": ""} for role, split in data["splits"].items()}}
 
 
 def _first_difference(name: str, asked: Any, recorded: Any) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from reslab.checkpoints import check_belonging
+from reslab.checkpoints import check_belonging, newest_checkpoint
 from reslab.data import AnyData, ImageData, PhotoData, absolute_spec
 from reslab.environment import describe_environment
-from reslab.errors import CheckpointError, ModelError, RecipeError
+from reslab.errors import CheckpointError, ModelError, RecipeError, ReslabWarning
 from reslab.models import NetSpec, parse_model, spell
 from reslab.runs import Run, asked_digest
 from reslab.streams import say
@@ -19,7 +19,7 @@ from reslab.training.asked_recipe import AskedRecipe
 from reslab.training.execution import Execution, choose_execution
 from reslab.training.expectations import RecipeWarning
 from reslab.training.initial import check_initial_weights
-from reslab.training.inputs import load_inputs
+from reslab.training.inputs import keep_normalization, load_inputs
 from reslab.training.loop import Trainer
 from reslab.training.numerics import NUMERICS_VERSION
 from reslab.training.plan import Asked, Plan
@@ -47,6 +47,7 @@ def train(
     finish: bool = False,
     stop_after: str | None = None,
     test_curve: bool = False,
+    accept_data: bool = False,
     data_dir: Path | None = None,
     progress: bool = False,
 ) -> TrainResult:  # a run has as many settings, and each has its line of documentation
@@ -72,6 +73,8 @@ def train(
         finish: end a stopped run where it is: its last checkpoint, or the best one, becomes its weights.
         stop_after: iteration (`500`) or time (`30m`) at which to stop early, with the schedule untouched.
         test_curve: record the test error at every evaluation. For experiments: no decision depends on it.
+        accept_data: go on with images that are not those the run began with, as after a damaged one was put right.
+            Run.json lists it; the run's weights are then no longer those that the same arguments give.
         data_dir: where named data sets are looked for first.
         progress: whether to show progress on stderr.
 
@@ -109,7 +112,8 @@ def train(
         check_initial_weights(asked, progress=progress)
         chosen = _choose_execution(asked)
     with run.lock() as held, stop:
-        plan = _plan(asked, run, chosen, {"data_spec": data_spec, "recipe_asked": written.to_dict()})
+        origin = {"data_spec": data_spec, "recipe_asked": written.to_dict()}
+        plan = _known_plan(asked, run, data_spec, accept_data) if run.exists else _new_plan(asked, run, chosen, origin)
         if run.finished:
             return TrainResult(run, asked.recipe.iterations, None, run.figures())
         try:
@@ -167,11 +171,26 @@ def _choose_execution(asked: Asked) -> Execution:
     return choose_execution(asked.recipe, asked.spec, size)
 
 
-def _plan(asked: Asked, run: Run, chosen: Execution | None, origin: Mapping[str, Any]) -> Plan:
-    """The plan of a run that is there, checked against what is asked; or of a new one, whose record is written."""
-    if run.exists:
-        asked.check_same(run)
-        return Plan(asked, run, Execution.from_dict(run.record["execution"]))
+def _known_plan(asked: Asked, run: Run, data_spec: str, accept_data: bool) -> Plan:
+    """The plan of a run that is there, checked against what is asked."""
+    if asked.check_same(run, accept_data=accept_data):
+        keep_normalization(run)
+        newest = newest_checkpoint(run.checkpoints)
+        accepted = {"after": newest.name if newest else None, "data": asked.data.describe()}
+        run.note(accepted_data=[*run.record.get("accepted_data", []), accepted])
+        warnings.warn(
+            f"{run.folder} goes on with other images than it began with, which run.json says now; its weights will not "
+            "be those that the same command gives from the start.",
+            ReslabWarning,
+            stacklevel=3,
+        )
+    if not run.finished and run.record.get("data_spec") != data_spec:  # the folder was moved
+        run.note(data_spec=data_spec)
+    return Plan(asked, run, Execution.from_dict(run.record["execution"]))
+
+
+def _new_plan(asked: Asked, run: Run, chosen: Execution | None, origin: Mapping[str, Any]) -> Plan:
+    """The plan of a new run, whose record is written."""
     execution, record = chosen or _choose_execution(asked), asked.record()
     check_belonging(run.checkpoints, asked=asked_digest(record))  # where a run.json was lost
     run.start(
