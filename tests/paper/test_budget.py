@@ -181,24 +181,26 @@ def is_idle() -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_an_experiment_ends_within_its_budget(tiny, made_up, tmp_path, monkeypatch):
     """Within a fifth of it on an idle machine, speeds measured anew. Where others use the cores, they may take them
-    once the speeds are known, or give them back, and it is only held to three times its budget."""
+    once the speeds are known, or give them back: then the budget is larger, and it is only held to three times it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     made_up(replace(tiny, name="long", iterations=100_000))
-    settings = {"budget": "60s", "out": tmp_path / "long", "jobs": 2, "threads": 1, "progress": False}
-    idle, started = is_idle(), time.monotonic()
+    idle = is_idle()
+    budget = 60 if idle else 180
+    settings = {"budget": f"{budget}s", "out": tmp_path / "long", "jobs": 2, "threads": 1, "progress": False}
+    started = time.monotonic()
     done = run_experiment("long", **settings)
     took = time.monotonic() - started
     lengths = {row["iterations"] for row in done.record.all_rows}
     print(f"{took:.0f} s for {lengths} iterations, on a machine that was {'idle' if idle else 'busy'}")
     assert len(lengths) == 1
     assert LEAST_USEFUL <= min(lengths) < 100_000
-    assert done.record.content["budget"] == 60
+    assert done.record.content["budget"] == budget
     if idle:
         assert 48 <= took <= 72
-    assert took <= 180
+    assert took <= 3 * budget
     again = run_experiment("long", **settings)
     assert again.record.content == done.record.content
     with pytest.raises(ReslabError, match="holds other settings"):
