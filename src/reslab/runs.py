@@ -227,6 +227,8 @@ class Run:
     def _result(self) -> dict[str, Any]:
         path = self.folder / "result.json"
         result = _read(path, () if self.has_checksums else (None,))
+        if self.has_checksums and not {"asked", "rows"} <= result.keys():
+            raise CheckpointError(f"{path} is no result of a run; put back the file that belongs there.")
         self.check_belongs(result, path)
         return result
 

@@ -17,6 +17,7 @@ from reslab.checkpoints import DamagedCheckpointWarning, load_checkpoint, newest
 from reslab.errors import CheckpointError, ReslabError, WeightsError
 from reslab.files.records import write_record
 from reslab.files.rows import RowLog
+from reslab.files.torch_file import save_torch_file
 from reslab.models.weights import read_card, read_state_dict
 from reslab.runs import Run, asked_digest
 from reslab.trained import load_trained
@@ -241,10 +242,13 @@ def test_weights_beside_a_card_are_verified_whoever_reads_them(finished):
         {"seed": 7},
         {"model": "resnet8[widths=4-8-16,dropout=0.1]"},
         {"recipe": replace(RECIPE, optimizer=Sgd(learning_rate=0.06))},
-        {"weights": "other.safetensors"},
+        {"weights": "other.pth"},
     ],
 )
-def test_a_run_without_its_record_is_not_taken_up_by_another(stopped, asked, other):
+def test_a_run_without_its_record_is_not_taken_up_by_another(stopped, asked, other, tmp_path):
+    if "weights" in other:
+        other = {"weights": tmp_path / other["weights"]}
+        save_torch_file(torch.load(newest_checkpoint(stopped.checkpoints))["model"], other["weights"])
     before = {path.name: path.read_bytes() for path in stopped.checkpoints.iterdir()}
     stopped.record_path.unlink()
     with pytest.raises(CheckpointError, match=r"iteration-0000007\.pt is the checkpoint of another run"):

@@ -129,6 +129,10 @@ def _own_settings(run_dir: str | Path | None, resume: bool) -> dict[str, Any]:
     if run_dir is None and resume:
         raise CheckpointError("which run? Give --run-dir, as in --resume --run-dir runs/NAME.")
     run = Run(Path(run_dir)) if run_dir is not None else None
+    if run and resume and not run.exists and newest_checkpoint(run.checkpoints):
+        raise CheckpointError(
+            f"{run.folder} has checkpoints, and {run.record_path} is missing, which says of what; put that back."
+        )
     return run.record if run and run.exists and resume else {}
 
 
