@@ -1,7 +1,6 @@
 """What is wrong with a folder of image files: found by reading every one of them."""
 
 import hashlib
-import io
 import os
 import shutil
 from collections import defaultdict
@@ -15,7 +14,7 @@ from PIL import Image
 
 from reslab.console import progress_bar
 from reslab.data.dataset import Role
-from reslab.data.decoding import LARGEST_IMAGE, ORIENTATION, decode_image
+from reslab.data.decoding import LARGEST_IMAGE, ORIENTATION, in_mode, open_image, upright, upright_size
 from reslab.data.listing import is_image_name, list_folder
 from reslab.data.shards import INDEX_NAME, check_shards
 from reslab.environment import available_cores
@@ -282,8 +281,8 @@ def _look(folder: Path, path: str) -> _Seen:
     findings: list[Finding] = []
     size, kinds = (0, 0), []
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            size, kinds = image.size, [image.format or "other"]
+        with open_image(data) as image:
+            size, kinds = upright_size(image), [image.format or "other"]
             if image.mode not in ("RGB",):
                 kinds.append({"L": "grey", "1": "grey", "P": "palette"}.get(image.mode, image.mode))
             if image.getexif().get(ORIENTATION, 1) in range(2, 9):
@@ -292,10 +291,7 @@ def _look(folder: Path, path: str) -> _Seen:
             # MPO is what phones write as .jpg: a JPEG with more of them behind it.
             if expected not in (image.format, None) and (expected, image.format) != ("JPEG", "MPO"):
                 findings.append(Finding(path=path, problem="wrong-extension", detail=f"it is {image.format}"))
-    except Exception:  # said below
-        pass
-    try:
-        decode_image(data, 3)
+            in_mode(upright(image), 3).load()
     except DataError as error:
         text = str(error)
         problem: Problem = "too-large" if "pixels" in text else "truncated" if "truncated" in text else "unreadable"
