@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 
         module = import_module(f"reslab.cli.{name.replace('-', '_')}")
         with warnings.catch_warnings():
-            warnings.simplefilter("always", ReslabWarning)
+            warnings.simplefilter("default", ReslabWarning)  # each once
             warnings.showwarning = _show_warning
             return dispatch(module.COMMANDS, name, getattr(module, "INTRO", ""), rest)
     except ReslabError as error:

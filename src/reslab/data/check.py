@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 from PIL import Image
 
 from reslab.console import progress_bar
 from reslab.data.dataset import Role
 from reslab.data.decoding import LARGEST_IMAGE, ORIENTATION, in_mode, open_image, upright, upright_size
-from reslab.data.listing import is_image_name, list_folder
+from reslab.data.listing import list_folder
+from reslab.data.names import is_image_name, walk
+from reslab.data.roles import find_roles, subfolders
 from reslab.data.shards import INDEX_NAME, check_shards
 from reslab.environment import available_cores
 from reslab.errors import DataError
@@ -172,15 +174,14 @@ def check_folder(folder: Path, *, advance: Callable[[int, int], object] | None =
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}.")
-    roles = [role for role in get_args(Role) if (folder / role).is_dir()] or [""]
+    folders, _ = find_roles(folder)
     findings: list[Finding] = []
     num_images: dict[str, int] = {}
     num_classes = 0
     images: list[str] = []
-    for role in roles:
-        classes = sorted(
-            entry.name for entry in os.scandir(folder / role) if entry.is_dir() and not entry.name.startswith(".")
-        )
+    for path in folders.values():
+        role = os.path.relpath(path, folder) if path != folder else ""
+        classes = subfolders(path)
         num_classes = max(num_classes, len(classes))
         start = len(images)
         for name in classes:
@@ -255,8 +256,8 @@ def _files(folder: Path, below: str) -> tuple[list[str], list[str]]:
     """Images and other files of a class, as paths below the folder."""
     images: list[str] = []
     others: list[str] = []
-    for parent, _, names in sorted(os.walk(folder / below)):
-        for name in sorted(names):
+    for parent, names in sorted(walk(folder / below)):
+        for name in names:
             path = os.path.relpath(os.path.join(parent, name), folder)
             (images if is_image_name(name) else others).append(path)
     return images, others
