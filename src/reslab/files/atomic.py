@@ -3,13 +3,25 @@
 import errno
 import json
 import os
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "fsync", "json_text", "make_durable", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    "atomic_path",
+    "fsync",
+    "json_text",
+    "make_durable",
+    "unwound_by_sigterm",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
 
 
 @contextmanager
@@ -34,6 +46,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
         fsync(path.parent)  # the rename itself lies in the folder
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def unwound_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end the process as Ctrl-C does, so that temporary files are removed; with exit code 143.
+
+    Outside the main thread, and where somebody handles the signal already, nothing changes.
+    """
+    default = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if threading.current_thread() is not threading.main_thread() or not default:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
