@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reslab.console import progress_bar
+from reslab.data.class_names import read_class_names
 from reslab.deploy.deployed import Deployed, deploy_network
 from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.deploy.export_task import ExportReport, InputKind
@@ -40,11 +41,18 @@ class Network:
         reference: by which it is named.
         engine: that runs an exported file.
         threads: of one inference; all available cores by default.
+        classes: names of its outputs, in their order, where nobody wrote them down.
         **options: of `load_trained`.
     """
 
     def __init__(
-        self, reference: Reference, *, engine: Engine | None = None, threads: int | None = None, **options: Any
+        self,
+        reference: Reference,
+        *,
+        engine: Engine | None = None,
+        threads: int | None = None,
+        classes: tuple[str, ...] | None = None,
+        **options: Any,
     ) -> None:
         if engine and not reference.exported:
             raise WeightsError("--engine is for exported files; PyTorch runs the others.")
@@ -53,7 +61,8 @@ class Network:
         if given and reference.exported:
             flag = f"--{given[0].replace('_', '-')}"
             raise WeightsError(f"{flag} is for a model's name; {reference.name} says it itself.")
-        self.reference, self.engine, self.threads, self.options = reference, engine, threads, options
+        self.reference, self.engine, self.threads, self.classes = reference, engine, threads, classes
+        self.options = options if classes is None or reference.exported else {**options, "classes": classes}
         self._trained: Trained | None = None
         self._deployed: Deployed | None = None
 
@@ -91,6 +100,8 @@ class Network:
         if self._deployed is None:
             if self.reference.exported:
                 self._deployed = load_deployed(self.reference.exported, self.engine, self.threads)
+                if self.classes:
+                    self._deployed.about = self._deployed.about.named(self.classes)
             else:
                 self._deployed = deploy_network(self.trained, self.threads)
         return self._deployed
@@ -247,8 +258,9 @@ def load(
     input_size: int | None = None,
     engine: Engine | None = None,
     threads: int | None = None,
+    classes: str | Path | Sequence[str] | None = None,
     **fields: Any,
-) -> Network:
+) -> Network:  # where it is, and what its file may not say
     """A trained network, wherever it comes from; its weights are read when they are needed.
 
     Args:
@@ -260,6 +272,8 @@ def load(
         input_size: side of the images; those of the run's data, or what the network was made for, by default.
         engine: that runs an exported file; `onnxruntime` for .onnx and `openvino` for .xml by default.
         threads: of one inference; all available cores by default.
+        classes: names of its outputs, in their order, for weights without a card: a text file with a class a line, or
+            the names themselves.
         **fields: of the network, where they differ from the name's, as in `create_model`.
 
     Raises:
@@ -272,4 +286,5 @@ def load(
         "overrides": fields,
     }
     given = {key: value for key, value in options.items() if value not in (None, {})}
-    return Network(Reference.parse(name, weights), engine=engine, threads=threads, **given)
+    names = read_class_names(classes) if classes is not None else None
+    return Network(Reference.parse(name, weights), engine=engine, threads=threads, classes=names, **given)

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
 
         module = import_module(f"reslab.cli.{name.replace('-', '_')}")
         with warnings.catch_warnings(), telling():
-            warnings.simplefilter("always", ReslabWarning)
+            warnings.simplefilter("default", ReslabWarning)  # each once
             warnings.showwarning = _show_warning
             code = dispatch(module.COMMANDS, name, getattr(module, "INTRO", ""), rest)
             sys.stdout.flush()  # what cannot be written is said now, and not when Python has left

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reslab.cli.command import flags_of
@@ -50,6 +51,7 @@ class NetworkArguments:
         None, "Mean of each channel of inputs in [0, 1], for weights without a card, as in 0.485,0.456,0.406."
     )
     std: tuple[float, ...] | None = knob(None, "Standard deviation of each channel, likewise; 1 by default.")
+    classes: Path | None = knob(None, "Text file with a class a line, in the order of the outputs, likewise.")
     input_size: int | None = knob(
         None,
         "Side of the images in pixels; by default that of the run's data, or what the network was made for.",
@@ -69,6 +71,7 @@ class NetworkArguments:
             mean=self.mean,
             std=self.std,
             input_size=self.input_size,
+            classes=self.classes,
             **options,
             **net_fields(self.net),
         )

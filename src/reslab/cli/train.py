@@ -51,6 +51,7 @@ class Arguments:
         None,
         "Data set: digits (the default), fashion-mnist, cifar10, cifar100, imagenet, or a folder of class folders.",
     )
+    classes: Path | None = knob(None, "Text file of a folder's classes, one a line: their order is that of the labels.")
     recipe: str | None = knob(
         None,
         f"Recipe: {', '.join(RECIPES)}, or a TOML file. By default digits-quick for digits, cifar-paper for "

@@ -1,7 +1,6 @@
 """What is wrong with a folder of image files: found by reading every one of them."""
 
 import hashlib
-import io
 import os
 import shutil
 from collections import defaultdict
@@ -9,14 +8,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 from PIL import Image
 
 from reslab.console import progress_bar
 from reslab.data.dataset import Role
-from reslab.data.decoding import LARGEST_IMAGE, ORIENTATION, decode_image
-from reslab.data.listing import is_image_name, list_folder
+from reslab.data.decoding import LARGEST_IMAGE, ORIENTATION, in_mode, open_image, upright, upright_size
+from reslab.data.listing import list_folder
+from reslab.data.names import is_image_name, walk
+from reslab.data.roles import find_roles, subfolders
 from reslab.data.shards import INDEX_NAME, check_shards
 from reslab.environment import available_cores
 from reslab.errors import DataError
@@ -173,15 +174,14 @@ def check_folder(folder: Path, *, advance: Callable[[int, int], object] | None =
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}.")
-    roles = [role for role in get_args(Role) if (folder / role).is_dir()] or [""]
+    folders, _ = find_roles(folder)
     findings: list[Finding] = []
     num_images: dict[str, int] = {}
     num_classes = 0
     images: list[str] = []
-    for role in roles:
-        classes = sorted(
-            entry.name for entry in os.scandir(folder / role) if entry.is_dir() and not entry.name.startswith(".")
-        )
+    for path in folders.values():
+        role = os.path.relpath(path, folder) if path != folder else ""
+        classes = subfolders(path)
         num_classes = max(num_classes, len(classes))
         start = len(images)
         for name in classes:
@@ -256,8 +256,8 @@ def _files(folder: Path, below: str) -> tuple[list[str], list[str]]:
     """Images and other files of a class, as paths below the folder."""
     images: list[str] = []
     others: list[str] = []
-    for parent, _, names in sorted(os.walk(folder / below)):
-        for name in sorted(names):
+    for parent, names in sorted(walk(folder / below)):
+        for name in names:
             path = os.path.relpath(os.path.join(parent, name), folder)
             (images if is_image_name(name) else others).append(path)
     return images, others
@@ -282,8 +282,8 @@ def _look(folder: Path, path: str) -> _Seen:
     findings: list[Finding] = []
     size, kinds = (0, 0), []
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            size, kinds = image.size, [image.format or "other"]
+        with open_image(data) as image:
+            size, kinds = upright_size(image), [image.format or "other"]
             if image.mode not in ("RGB",):
                 kinds.append({"L": "grey", "1": "grey", "P": "palette"}.get(image.mode, image.mode))
             if image.getexif().get(ORIENTATION, 1) in range(2, 9):
@@ -292,10 +292,7 @@ def _look(folder: Path, path: str) -> _Seen:
             # MPO is what phones write as .jpg: a JPEG with more of them behind it.
             if expected not in (image.format, None) and (expected, image.format) != ("JPEG", "MPO"):
                 findings.append(Finding(path=path, problem="wrong-extension", detail=f"it is {image.format}"))
-    except Exception:  # said below
-        pass
-    try:
-        decode_image(data, 3)
+            in_mode(upright(image), 3).load()
     except DataError as error:
         text = str(error)
         problem: Problem = "too-large" if "pixels" in text else "truncated" if "truncated" in text else "unreadable"

@@ -172,6 +172,23 @@ class DataSet(Generic[SomeSamples]):
         splits = {role: split.with_labels(indices[split.labels]) for role, split in self.splits.items()}
         return replace(self, classes=tuple(classes), splits=splits)
 
+    def in_order(self, classes: Sequence[str]) -> Self:
+        """The same images and classes, with labels in another order.
+
+        Args:
+            classes: the names of all of them, in the order of the new labels.
+
+        Raises:
+            DataError: a class is missing, or is not one of the data's.
+        """
+        ours = {unicodedata.normalize("NFC", name): name for name in self.classes}
+        wanted = [unicodedata.normalize("NFC", name) for name in classes]
+        if unknown := [name for name in wanted if name not in ours]:
+            raise DataError(f"the list of classes has {unknown[0]!r}, and {self.name} has no such class folder.")
+        if missing := [name for name in ours if name not in wanted]:
+            raise DataError(f"the list of classes lacks {missing[0]!r}, a class folder of {self.name}.")
+        return self.with_classes(tuple(ours[name] for name in wanted))
+
     def describe(self) -> dict[str, Any]:
         """What a record says of the data: name, sizes and content hashes."""
         height, width, channels = self.image_shape

@@ -5,16 +5,21 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
 from reslab.data.dataset import Labels, Role
-from reslab.errors import DataError
+from reslab.data.names import is_image_name, walk
+from reslab.data.roles import find_roles, is_role_name, subfolders
+from reslab.data.surprises import check_depth, folder_notes, unreadable_notes
+from reslab.errors import DataError, ReslabWarning
+from reslab.texts import show_name
 
-__all__ = ["IMAGE_SUFFIXES", "Listing", "is_image_name", "list_folder", "role_folders"]
+__all__ = ["DataWarning", "Listing", "list_folder"]
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+
+class DataWarning(ReslabWarning):
+    """What is unusual of data, and may not be meant so."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,13 @@ class Listing:
         name: the folder's own.
         classes: the class folders' names, sorted.
         files: of each role, of each class, the paths.
+        notes: sentences on what its owner may not have meant so.
     """
 
     name: str
     classes: tuple[str, ...]
     files: Mapping[Role, Sequence[Sequence[str]]]
+    notes: tuple[str, ...] = ()
 
     def labels(self, role: Role) -> Labels:
         """(N,) class indices of a role's files, one class after the other."""
@@ -37,16 +44,12 @@ class Listing:
         return np.repeat(np.arange(len(counts)), counts).astype(np.int64)
 
 
-def role_folders(folder: Path) -> dict[Role, Path]:
-    """The folders of the roles, in their order; the folder itself as train where there are none."""
-    return {role: folder / role for role in get_args(Role) if (folder / role).is_dir()} or {"train": folder}
-
-
 def list_folder(folder: Path, roles: Collection[Role] | None = None) -> Listing:
     """Lists a folder of class folders, or one with train/ and, where they exist, val/ and test/ that hold them.
 
-    Classes are the folders' names in sorted order, and files stand as in torchvision's ImageFolder; links to folders
-    are followed, except below the class folders, where they may lead in circles.
+    Roles may be spelt in other ways (`find_roles`). What an operating system leaves behind is passed over. Classes are
+    the folders' names in sorted order, and files stand as in torchvision's ImageFolder; links to folders are followed,
+    except below the class folders, where they may lead in circles.
 
     Args:
         folder: to be listed.
@@ -54,79 +57,75 @@ def list_folder(folder: Path, roles: Collection[Role] | None = None) -> Listing:
             those of train.
 
     Raises:
-        DataError: no such role, a class is empty, or the splits have different classes; the message names the file or
-            folder.
+        DataError: no such role, a class is empty, the classes lie further down, or the splits have different classes;
+            the message names the file or folder.
     """
-    name = folder.resolve().name
-    folders = role_folders(folder)
-    if folder not in folders.values() and (others := sorted(set(_subfolders(folder)) - set(folders))):
-        raise DataError(
-            f"{folder} has both {'/, '.join(folders)}/ and other folders ({others[0]}/); keep one or the other."
-        )
+    name = show_name(folder.resolve().name)
+    folders, notes = find_roles(folder)
+    if folder not in folders.values():
+        if others := [name for name in subfolders(folder) if not is_role_name(name)]:
+            raise DataError(
+                f"{show_name(folder)} has both {'/, '.join(folders)}/ and other folders ({show_name(others[0])}/); "
+                "keep one or the other."
+            )
+        notes += folder_notes(folder)
     wanted = {role: path for role, path in folders.items() if roles is None or role in roles}
     if not wanted:
         raise DataError(f"{name} has no {' or '.join(roles or ())} images; it has {' and '.join(folders)}.")
     listings = {role: _list_classes(path) for role, path in wanted.items()}
+    for role, path in wanted.items():
+        notes += [*folder_notes(path), *check_depth(path, listings[role])]
+        notes += [note for name in listings[role] for note in unreadable_notes(path / name)]
     reference_role = next(iter(folders)) if "train" in folders else next(iter(wanted))
     reference = listings[reference_role] if reference_role in listings else _class_names(folders[reference_role])
     for role, listing in listings.items():
         _check_same_classes(folders[reference_role], tuple(reference), folders[role], tuple(listing))
     files = {role: tuple(listing.values()) for role, listing in listings.items()}
-    return Listing(name, tuple(reference), files)
-
-
-def _subfolders(folder: Path) -> list[str]:
-    try:
-        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"cannot read the folder {folder}: {error.strerror}.") from None
+    return Listing(name, tuple(reference), files, tuple(notes))
 
 
 def _class_names(folder: Path) -> list[str]:
-    names = _subfolders(folder)
+    names = subfolders(folder)
     normal: dict[str, str] = {}
     for name in names:
         try:
             name.encode()
         except UnicodeEncodeError:
-            shown = os.fsencode(name).decode(errors="backslashreplace")
-            raise DataError(f"the name of the class folder '{shown}' in {folder} is not UTF-8; rename it.") from None
+            raise DataError(
+                f"the name of the class folder '{show_name(name)}' in {show_name(folder)} is not UTF-8; rename it."
+            ) from None
         if normal.setdefault(unicodedata.normalize("NFC", name), name) != name:
-            raise DataError(f"{folder} has the class {name!r} twice, in different Unicode forms; put them together.")
+            raise DataError(
+                f"{show_name(folder)} has the class {name!r} twice, in different Unicode forms; put them together."
+            )
     return names
 
 
 def _list_classes(folder: Path) -> dict[str, list[str]]:
     classes = {name: list(_image_files(folder / name)) for name in _class_names(folder)}
     if not classes:
-        raise DataError(f"{folder} has no class folders; put the images of each class into a folder of its own.")
+        raise DataError(
+            f"{show_name(folder)} has no class folders; put the images of each class into a folder of its own."
+        )
     for name, files in classes.items():
         if not files:
-            raise DataError(f"the class folder {folder / name} has no images; add some, or remove it.")
+            mend = "".join(unreadable_notes(folder / name)) or "add some, or remove it."
+            raise DataError(f"the class folder {show_name(folder / name)} has no images; {mend}")
     return classes
 
 
 def _image_files(folder: Path) -> Iterator[str]:
-    for parent, _, files in sorted(os.walk(folder, onerror=_refuse)):
-        yield from (os.path.join(parent, name) for name in sorted(files) if is_image_name(name))
-
-
-def _refuse(error: OSError) -> None:
-    raise DataError(f"cannot read the folder {error.filename}: {error.strerror}.")
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file's name ends as an image's."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    for parent, names in sorted(walk(folder)):  # torchvision's order, not quite that of a walk
+        yield from (os.path.join(parent, name) for name in names if is_image_name(name))
 
 
 def _check_same_classes(folder: Path, classes: tuple[str, ...], other: Path, others: tuple[str, ...]) -> None:
     ours = [unicodedata.normalize("NFC", name) for name in classes]
     theirs = [unicodedata.normalize("NFC", name) for name in others]
     if missing := sorted(set(ours) - set(theirs)):
-        raise DataError(f"{other} lacks the class {missing[0]!r} that {folder} has.")
+        raise DataError(f"{show_name(other)} lacks the class {missing[0]!r} that {show_name(folder)} has.")
     if unknown := sorted(set(theirs) - set(ours)):
-        raise DataError(f"{other} has a class {unknown[0]!r} that {folder} does not have.")
+        raise DataError(f"{show_name(other)} has a class {unknown[0]!r} that {show_name(folder)} does not have.")
     if ours != theirs:
         raise DataError(
             f"the classes of {folder} and {other} are spelt in different Unicode forms; rename the folders."

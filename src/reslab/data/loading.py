@@ -1,14 +1,16 @@
 """A data set by its name or place: the one way in, whatever it is."""
 
 import os
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal, TypeAlias, overload
 
 from reslab.data.dataset import ImageData, Role
-from reslab.data.listing import list_folder, role_folders
+from reslab.data.listing import DataWarning, list_folder
 from reslab.data.photos import PhotoData, list_photos
 from reslab.data.preprocessing import Preprocessing
+from reslab.data.roles import role_folders
 from reslab.data.search_path import find_first
 from reslab.data.shards import INDEX_NAME, is_url, load_shards, shard_roles
 from reslab.errors import DataError, suggestion
@@ -105,6 +107,8 @@ def load_data(
         return load_shards(place, view, roles=roles)
     folder = Path(place)
     listing = list_folder(folder, roles)
+    for note in listing.notes:
+        warnings.warn(note, DataWarning, stacklevel=1)  # from here always, so that each is shown once
     from reslab.data.folder import are_small, read_folder
 
     if kind == "small" or (kind == "auto" and are_small(listing)):

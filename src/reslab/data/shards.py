@@ -31,10 +31,11 @@ __all__ = ["INDEX_FORMAT", "INDEX_NAME", "check_shards", "is_url", "load_shards"
 
 INDEX_NAME = "index.safetensors"
 INDEX_FORMAT = 1
+_HEADERS = {"User-Agent": "reslab", "Accept-Encoding": "identity"}
 _ATTEMPTS = 4
 _TIMEOUT_SECONDS = 30.0
 _MOST_CONNECTIONS = 16  # of a process, whose threads read at once
-_LARGEST_INDEX = 4 << 30
+_LARGEST_INDEX = 2 << 30  # bytes; of ImageNet-21k's 14 million photos it has one
 _LARGEST_FILE = 1 << 32
 
 
@@ -180,7 +181,10 @@ def _read_index(place: str | Path) -> bytes:
     if is_url(place):
         return _get(_connections(), _beside(str(place), INDEX_NAME), {}, 200, _LARGEST_INDEX)
     try:
-        return (Path(place) / INDEX_NAME).read_bytes()
+        path = Path(place) / INDEX_NAME
+        if (size := path.stat().st_size) > _LARGEST_INDEX:
+            raise DataError(f"the index of {place} has {size:,} bytes; {_LARGEST_INDEX:,} are the most that one has.")
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read the index of {place}: {error.strerror}.") from None
 
@@ -242,25 +246,34 @@ def _connections() -> Any:
         raise DataError('shards on a server need urllib3; `pip install "reslab[scale]"` installs it.') from None
     # Answers that may be better next time are asked for again, after 0, 0.4 and 0.8 seconds.
     retries = urllib3.Retry(_ATTEMPTS - 1, backoff_factor=0.2, status_forcelist=(429, 500, 502, 503, 504))
-    return urllib3.PoolManager(
-        retries=retries, maxsize=_MOST_CONNECTIONS, timeout=_TIMEOUT_SECONDS, headers={"User-Agent": "reslab"}
-    )
+    return urllib3.PoolManager(retries=retries, maxsize=_MOST_CONNECTIONS, timeout=_TIMEOUT_SECONDS)
 
 
 def _get(pool: Any, address: str, headers: dict[str, str], status: int, most: int) -> bytes:
     import urllib3
 
     try:
-        response = pool.request("GET", address, headers=headers, preload_content=False)
+        response = pool.request("GET", address, headers={**_HEADERS, **headers}, preload_content=False)
         try:
             if response.status != status:
                 reason = "it does not understand ranges" if response.status == 200 else f"it answers {response.status}"
                 raise DataError(f"cannot read {address} from the server: {reason}.")
-            content: bytes = response.read(most + 1)
+            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise DataError(f"cannot read {address}: the server sends it compressed; it must be served as it is.")
+            stated = response.headers.get("Content-Length", "")
+            if stated.isdecimal() and int(stated) > most:
+                raise DataError(f"cannot read {address}: it has {int(stated):,} bytes, and {most:,} are the most.")
+            content: bytes = response.read(most + 1, decode_content=False)
+            if len(content) > most:
+                raise DataError(f"cannot read {address}: it has more than {most:,} bytes.")
             response.drain_conn()
-            return content
-        finally:
             response.release_conn()
+            return content
+        except BaseException:
+            response.close()  # what it has still to say is nobody's answer
+            raise
+    except DataError:
+        raise
     except (urllib3.exceptions.HTTPError, ValueError) as error:  # ValueError: an address that is none
         reason = str(getattr(error, "reason", None) or error).rstrip(".")
         raise DataError(f"cannot read {address}: {reason}.") from None

@@ -16,7 +16,7 @@ from PIL import Image
 
 from reslab.data.dataset import Images
 from reslab.data.decoding import decode_image, upright
-from reslab.data.listing import IMAGE_SUFFIXES
+from reslab.data.names import is_image_name, walk
 from reslab.data.preprocessing import Preprocessing
 from reslab.deploy.deployed import Deployed, Logits
 from reslab.environment import available_cores
@@ -103,21 +103,22 @@ def usual_batch_size(preprocessing: Preprocessing) -> int:
 def find_images(paths: Iterable[Path | str]) -> Iterator[Path]:
     """Files as they are, and of folders every image file below, by name; without following links to folders.
 
-    A folder without images is yielded itself, and no file can be read from it: it shall not go unnoticed.
+    A folder without images, or one that is closed to us, is yielded itself, and no file can be read from it: it shall
+    not go unnoticed.
     """
     for given in paths:
         path = Path(given)
         if not path.is_dir():
             yield path
             continue
-        found = False
-        for folder, folders, files in os.walk(path):
-            folders.sort()
-            for name in sorted(files):
-                if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+        found, closed = False, list[str]()
+        for folder, files in walk(path, closed):
+            for name in files:
+                if is_image_name(name):
                     found = True
                     yield Path(folder, name)
-        if not found:
+        yield from map(Path, closed)
+        if not found and not closed:
             yield path
 
 

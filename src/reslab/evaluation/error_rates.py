@@ -14,9 +14,11 @@ from reslab.data.batches import evaluation_batches
 from reslab.data.dataset import Samples
 from reslab.data.normalization import Normalization
 
-__all__ = ["EVALUATION_BATCH", "Evaluation", "evaluate", "score"]
+__all__ = ["EVALUATION_BATCH", "UNBALANCED", "Evaluation", "evaluate", "score"]
 
 PROTOCOL = "one-crop"
+UNBALANCED = 3.0
+"""Times as many images in the largest class as in the smallest, above which one error rate may hide a class."""
 EVALUATION_BATCH = 250
 """Images a forward pass, unless told otherwise."""
 
@@ -39,11 +41,26 @@ class Evaluation:
     num_images: int
     confusion: NDArray[np.int64]
 
+    @property
+    def mean_class_error(self) -> float:
+        """Mean of the classes' own top-1 errors, in %, each class counting alike; of those that have images."""
+        counts, right = self.confusion.sum(axis=1), self.confusion.diagonal()
+        there = counts > 0
+        return float(100 * (1 - right[there] / counts[there]).mean())
+
+    @property
+    def class_imbalance(self) -> float:
+        """How many times as many images the largest class has as the smallest, of those that have any."""
+        counts = self.confusion.sum(axis=1)
+        return float(counts.max() / counts[counts > 0].min())
+
     def to_dict(self) -> dict[str, Any]:
         """The figures, without the confusion matrix."""
         return {
             "top1_error": self.top1_error,
             "top5_error": self.top5_error,
+            "mean_class_error": self.mean_class_error,
+            "class_imbalance": self.class_imbalance,
             "loss": self.loss,
             "num_images": self.num_images,
             "protocol": PROTOCOL,

@@ -10,7 +10,7 @@ from reslab.data import AnyData, Role
 from reslab.data.dataset import match_classes
 from reslab.errors import ReslabError
 from reslab.evaluation.cache import cached_scores, scores_key
-from reslab.evaluation.error_rates import Evaluation
+from reslab.evaluation.error_rates import UNBALANCED, Evaluation
 from reslab.evaluation.metrics import calibrate, score_probabilities
 from reslab.evaluation.protocol_options import describe_protocol
 from reslab.evaluation.protocols import EvaluationProtocol
@@ -51,7 +51,9 @@ class Outcome:
         """The error rates in words; five answers of five classes or fewer are never wrong, and not worth a word."""
         found = self.evaluation
         top5 = f", top-5 error {found.top5_error:.2f} %" if self.data.num_classes > 5 else ""
-        return f"top-1 error {found.top1_error:.2f} %{top5}"
+        hidden = found.class_imbalance > UNBALANCED
+        mean = f", mean over the classes {found.mean_class_error:.2f} %" if hidden else ""
+        return f"top-1 error {found.top1_error:.2f} %{mean}{top5}"
 
     def __str__(self) -> str:
         images = f"{self.evaluation.num_images:,} {self.role} images of {self.data.name}"

@@ -4,7 +4,10 @@ import errno
 import json
 import os
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +15,17 @@ from typing import Any
 
 from reslab.errors import WriteError
 
-__all__ = ["atomic_path", "fsync", "json_text", "make_durable", "naming", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    "atomic_path",
+    "fsync",
+    "json_text",
+    "make_durable",
+    "naming",
+    "unwound_by_sigterm",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -83,6 +96,23 @@ def _is_about(error: OSError, path: Path) -> bool:
     named = [os.path.realpath(name) for name in (error.filename, error.filename2) if isinstance(name, str)]
     folder = os.path.dirname(os.path.realpath(path))
     return not named or any(os.path.dirname(name) == folder or f"{folder}/".startswith(f"{name}/") for name in named)
+
+
+@contextmanager
+def unwound_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end the process as Ctrl-C does, so that temporary files are removed; with exit code 143.
+
+    Outside the main thread, and where somebody handles the signal already, nothing changes.
+    """
+    default = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if threading.current_thread() is not threading.main_thread() or not default:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

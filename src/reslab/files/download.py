@@ -6,7 +6,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException
+from email.message import Message
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,6 +51,11 @@ class Resource:
         mirror = os.environ.get("RESLAB_MIRROR")
         return f"{mirror.rstrip('/')}/{self.name}" if mirror else self.url
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether a checksum is known."""
+        return bool(self.digest.partition(":")[2])
+
     def is_whole(self, path: Path) -> bool:
         """Whether the file at `path` has the right content."""
         algorithm, _, digest = self.digest.partition(":")
@@ -76,22 +82,58 @@ def fetch(resource: Resource, folder: Path, *, progress: bool = True, retry_seco
     with FileLock(f"{path}.lock"):
         if resource.is_whole(path):
             return path
-        partial = path.with_name(path.name + ".part")
+        partial = _Partial(path.with_name(path.name + ".part"))
         problem = _transfer_with_retries(resource, partial, progress, retry_seconds)
-        if not problem and not resource.is_whole(partial):
+        if not problem and not resource.is_whole(partial.path):
             # What lies there is no beginning of the right file: the next attempt must not build on it.
-            partial.unlink()
+            partial.drop()
             problem = "what was sent has another checksum than the published file"
         if problem:
             raise DataError(
                 f"could not download {resource.address}: {problem}. Try again later, or fetch the file by other "
                 f"means and put it at {path} (expected {resource.digest})."
             )
-        os.replace(partial, path)
+        os.replace(partial.path, path)
+        partial.drop()
     return path
 
 
-def _transfer_with_retries(resource: Resource, partial: Path, progress: bool, retry_seconds: float) -> str:
+@dataclass(frozen=True)
+class _Partial:
+    """The beginning of a file, and by what the server knows the file that it is of.
+
+    Args:
+        path: of the beginning.
+    """
+
+    path: Path
+
+    @property
+    def _mark(self) -> Path:
+        return self.path.with_name(self.path.name + "-of")
+
+    @property
+    def size(self) -> int:
+        """Bytes that are there."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    @property
+    def validator(self) -> str:
+        """Its ETag, or the time of its last change; empty where the server told neither."""
+        return self._mark.read_text(encoding="latin-1") if self._mark.exists() else ""
+
+    def begin(self, validator: str) -> None:
+        """An empty beginning of what the server has now."""
+        self.path.write_bytes(b"")
+        self._mark.write_text(validator, encoding="latin-1")
+
+    def drop(self) -> None:
+        """Removes it."""
+        self.path.unlink(missing_ok=True)
+        self._mark.unlink(missing_ok=True)
+
+
+def _transfer_with_retries(resource: Resource, partial: _Partial, progress: bool, retry_seconds: float) -> str:
     problem = ""
     columns = (
         TextColumn("{task.description}"),
@@ -111,44 +153,85 @@ def _transfer_with_retries(resource: Resource, partial: Path, progress: bool, re
                 problem = f"the server answers {error.code} {error.reason}"
                 error.close()
                 if error.code == 416:  # our part is as long as the server's file, or longer and so another file's
-                    if resource.is_whole(partial):
+                    if resource.is_verified and resource.is_whole(partial.path):
                         return ""
-                    partial.unlink(missing_ok=True)
+                    partial.drop()
                 elif error.code < 500 and error.code != 429:
                     return problem
             except (OSError, HTTPException) as error:
                 problem = str(getattr(error, "reason", error)) or type(error).__name__
             else:
-                if partial.stat().st_size == size:
+                if partial.size == size:
                     return ""
-                problem = f"the server sent {partial.stat().st_size:,} of {size:,} bytes"
+                problem = f"the server sent {partial.size:,} of {size:,} bytes"
     return problem
 
 
-def _transfer(resource: Resource, partial: Path, report: Callable[[int, int], object]) -> int:
+def _transfer(resource: Resource, partial: _Partial, report: Callable[[int, int], object]) -> int:
     """Appends to the partial file what is missing; returns how long the whole file is."""
-    start = partial.stat().st_size if partial.exists() else 0
-    if start == resource.size:
+    start, known = partial.size, partial.validator
+    if start == resource.size and resource.is_verified:
         return start
     if resource.size is not None and start > resource.size:  # another file's
         start = 0
-    request = urllib.request.Request(resource.address, headers={"User-Agent": "reslab"})
+    if not known and not resource.is_verified:  # nobody could tell whether the file is still the same one
+        start = 0
+    request = urllib.request.Request(resource.address, headers={"User-Agent": "reslab", "Accept-Encoding": "identity"})
     if start:
         request.add_header("Range", f"bytes={start}-")
+        if known:
+            request.add_header("If-Range", known)
     with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-        if start and response.status != 206:  # the server ignores ranges and sends the whole file
+        validator = _validator(response.headers)
+        if start and response.status == 206:
+            _check_continues(partial, start, known, validator, response.headers.get("Content-Range", ""))
+        else:  # the server ignores ranges, or has another file now, and sends all of it
             start = 0
-        size = resource.size
-        if size is None:
-            stated = response.headers.get("Content-Length", "")
-            size = start + int(stated) if stated.isdecimal() else _MOST_BYTES
-            if size > _MOST_BYTES:
-                raise OSError(f"the server offers {size:,} bytes, more than any file of weights has")
-        with partial.open("ab" if start else "wb") as stream:
+        size = _size(resource, response, start)
+        if not start:
+            partial.begin(validator)
+        with partial.path.open("ab") as stream:
             done = start
-            report(done, size)
-            while done < size and (chunk := response.read1(min(_CHUNK, size - done))):
+            report(done, size or _MOST_BYTES)
+            while done < (size or _MOST_BYTES + 1) and (
+                chunk := response.read1(min(_CHUNK, (size or _MOST_BYTES + 1) - done))
+            ):
                 stream.write(chunk)
                 done += len(chunk)
-                report(done, size)
-        return done if resource.size is None and not stated.isdecimal() else size
+                report(done, size or _MOST_BYTES)
+        if done > _MOST_BYTES and size is None:
+            partial.drop()
+            raise OSError(f"the server sends more than {_MOST_BYTES:,} bytes, more than any file of weights has")
+        return done if size is None else size
+
+
+def _size(resource: Resource, response: HTTPResponse, start: int) -> int | None:
+    """How long the whole file is; None where its end can be told, or its content be verified, without."""
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise OSError("the server sends the file compressed, which was not asked for")
+    if resource.size is not None:
+        return resource.size
+    stated = response.headers.get("Content-Length", "")
+    if stated.isdecimal():
+        if start + int(stated) > _MOST_BYTES:
+            raise OSError(f"the server offers {start + int(stated):,} bytes, more than any file of weights has")
+        return start + int(stated)
+    if not response.chunked and not resource.is_verified:  # it ends where the connection ends, for whatever reason
+        raise OSError("the server does not say how long the file is, so that a part could not be told from all of it")
+    return None
+
+
+def _validator(headers: Message) -> str:
+    """By what a server tells versions of a file apart: an ETag that means the same bytes, or the last change."""
+    tag = headers.get("ETag", "")
+    return tag if tag.startswith('"') else headers.get("Last-Modified", "")
+
+
+def _check_continues(partial: _Partial, start: int, known: str, validator: str, content_range: str) -> None:
+    """Raises OSError, and drops the partial file, if an answer does not go on where it ends."""
+    if known and validator and validator != known:
+        partial.drop()
+        raise OSError("the file on the server has changed since its beginning was fetched")
+    if content_range and not content_range.startswith(f"bytes {start}-"):
+        partial.drop()
+        raise OSError(f"the server was asked for what follows byte {start:,}, and sends {content_range}")

@@ -1,11 +1,14 @@
 """What is known of a trained network wherever it runs: how it sees images, what it answers, where it comes from."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self, overload
 
+from reslab.data.class_names import order_doubt
 from reslab.data.dataset import ImageData
+from reslab.data.listing import DataWarning
 from reslab.data.loading import AnyData, DataKind
 from reslab.data.normalization import Normalization
 from reslab.data.photos import PhotoData
@@ -101,6 +104,8 @@ class Description:
                     f"{self.name} is for {self.num_classes} classes, and {data.name} has {data.num_classes}; its "
                     "classes have no names, so that these cannot be found among them."
                 )
+            if doubt := order_doubt(data.classes):
+                warnings.warn(DataWarning(f"{self.name} does not name its classes: {doubt}"), stacklevel=1)
             return fitting
         try:
             return fitting.with_classes(self.classes)
@@ -115,7 +120,24 @@ class Description:
             ) from None
 
     def named(self, classes: tuple[str, ...]) -> Self:
-        """The same with names for its classes."""
+        """The same with names for its classes.
+
+        Args:
+            classes: in the order of its outputs.
+
+        Raises:
+            DataError: there are more or fewer, or it has other names or another order for them itself.
+        """
+        if len(classes) != self.num_classes:
+            raise DataError(
+                f"{self.name} answers {self.num_classes} classes, and the list of classes has {len(classes)}."
+            )
+        if self.classes not in (None, classes):
+            differing = next(pair for pair in zip(self.classes or (), classes, strict=True) if pair[0] != pair[1])
+            raise DataError(
+                f"{self.name} has the class {differing[0]!r} where the list of classes has {differing[1]!r}; it "
+                "names its classes itself, so leave --classes out."
+            )
         return replace(self, classes=classes)
 
     def metadata(self) -> dict[str, str]:

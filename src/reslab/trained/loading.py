@@ -100,7 +100,8 @@ def load_trained(
     input_size: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
-) -> Trained:
+    classes: tuple[str, ...] | None = None,
+) -> Trained:  # each is something that a file of weights does not say
     """Loads a trained network.
 
     Args:
@@ -112,6 +113,7 @@ def load_trained(
         input_size: side of the images; those of the run's data, or what the network was made for, by default.
         overrides: fields of a named network that differ from the spelling's.
         defaults: fields of a named network where neither gives them.
+        classes: names of its outputs, in their order; where there is a card, it says so itself.
 
     Raises:
         ReslabError: there is no such network, its files are damaged or do not fit, or what is given contradicts what a
@@ -127,9 +129,12 @@ def load_trained(
         if wrong := [key for key, value in given.items() if value is not None]:
             flag = f"--{wrong[0].replace('_', '-')}"
             raise WeightsError(f"{flag} is for weight files without a card; {reference.name} says it itself.")
-        return _from_folder(reference, input_size)
-    spec = parse_model(reference.model, overrides, defaults)
-    return _from_weights(reference, spec, _given_normalization(mean, std, spec.in_channels), input_size)
+        found = _from_folder(reference, input_size)
+    else:
+        defaults = {**(defaults or {}), **({"num_classes": len(classes)} if classes else {})}
+        spec = parse_model(reference.model, overrides, defaults)
+        found = _from_weights(reference, spec, _given_normalization(mean, std, spec.in_channels), input_size)
+    return Trained(found.model, found.about.named(classes)) if classes else found
 
 
 def _given_normalization(

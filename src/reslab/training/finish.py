@@ -126,6 +126,8 @@ def _errors(plan: Plan, model: nn.Module, normalization: Normalization, progress
             found = evaluate_within(recipe, model, split, normalization, advance)
             errors["train_error_clean" if name == "train_clean" else f"{name}_error"] = found.top1_error
             errors[f"num_{name}_images"] = found.num_images
+            errors[f"{name}_mean_class_error"] = found.mean_class_error
+            errors[f"{name}_class_imbalance"] = found.class_imbalance
     return errors
 
 

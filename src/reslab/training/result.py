@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from reslab.evaluation.error_rates import UNBALANCED
 from reslab.runs import Run
 
 __all__ = ["TrainResult"]
@@ -35,7 +36,11 @@ class TrainResult:
 
     def __str__(self) -> str:
         figures = self.figures or {}
-        errors = [f"{words} {figures[name]:.2f} %" for name, words in _ERRORS.items() if figures.get(name) is not None]
+        errors = [
+            f"{words} {figures[name]:.2f} %{_mean_of_classes(figures, name)}"
+            for name, words in _ERRORS.items()
+            if figures.get(name) is not None
+        ]
         return f"{', '.join(errors)}\n{self.run.folder}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,3 +62,11 @@ class TrainResult:
                 f"lag behind. `reslab precise-bn {shlex.quote(str(self.run.folder))} --in-place` measures them."
             )
         return None
+
+
+def _mean_of_classes(figures: dict[str, Any], name: str) -> str:
+    """The error with each class counting alike, where some classes have few images; of val and test."""
+    role = name.removesuffix("_error")
+    mean = figures.get(f"{role}_mean_class_error")
+    hidden = mean is not None and name == f"{role}_error" and figures[f"{role}_class_imbalance"] > UNBALANCED
+    return f" (mean over the classes {mean:.2f} %)" if hidden else ""

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import torch
 
 from reslab.checkpoints import check_belonging, newest_checkpoint
 from reslab.data import AnyData, ImageData, PhotoData, absolute_spec
+from reslab.data.class_names import order_doubt, read_class_names
+from reslab.data.listing import DataWarning
 from reslab.environment import describe_environment
-from reslab.errors import CheckpointError, ModelError, RecipeError, ReslabWarning
+from reslab.errors import CheckpointError, DataError, ModelError, RecipeError, ReslabWarning
 from reslab.models import NetSpec, parse_model, spell
 from reslab.runs import Run, asked_digest
 from reslab.streams import say
@@ -36,6 +38,7 @@ def train(
     model: str | NetSpec | None = None,
     data: str | Path | AnyData | None = None,
     *,
+    classes: str | Path | Sequence[str] | None = None,
     recipe: str | Recipe | None = None,
     iterations: int | None = None,
     epochs: float | None = None,
@@ -60,6 +63,8 @@ def train(
         model: a spelling, whose classes and channels are the data's unless it states them, or a description. What is
             not given is the run's own on a resume.
         data: as in `load_data`, or a data set; for a recipe for photos, a folder of class folders; digits by default.
+        classes: the names of the data's classes in the order of their labels, or a text file with one a line; by
+            default that of their text, and on a resume the run's.
         recipe: a name, the path of a TOML file, or a recipe; by default `default_recipe`'s for the data.
         iterations: rescales the recipe's whole schedule to so many.
         epochs: likewise, counted in training images; give one of both.
@@ -100,7 +105,7 @@ def train(
     wanted = written.unscaled(flags=True).data
     if isinstance(data, ImageData) and isinstance(wanted.images, Photos):  # small ones in a folder, wanted as photos
         data = named
-    images = load_inputs(data, wanted, data_dir, progress, test_curve)
+    images = _labelled(load_inputs(data, wanted, data_dir, progress, test_curve), classes, own.get("classes"))
     asked, doubts = _asked(model, images, written, seed, weights, test_curve)
     if not run.exists:
         for sentence in doubts:
@@ -122,6 +127,22 @@ def train(
                 return trainer.finish_early(held) if finish else trainer.run_until(stop, held)
         except Stopped as stopped:
             return TrainResult(run, 0, str(stopped), None)
+
+
+def _labelled(images: AnyData, classes: str | Path | Sequence[str] | None, own: Sequence[str] | None) -> AnyData:
+    """The images with labels in the order that is asked for, or that the run has."""
+    if images.num_classes < 2:
+        raise DataError(
+            f"{images.name} has a single class, {images.classes[0]!r}, of which there is nothing to learn; give a "
+            "folder that has a folder for each class."
+        )
+    if classes is not None:
+        return images.in_order(read_class_names(classes))
+    if own is not None:
+        return images.in_order(own) if set(own) == set(images.classes) else images  # said when it is compared
+    if doubt := order_doubt(images.classes):
+        warnings.warn(DataWarning(f"of {images.name}, {doubt}"), stacklevel=3)
+    return images
 
 
 def _own_settings(run_dir: str | Path | None, resume: bool) -> dict[str, Any]:
