@@ -53,7 +53,7 @@ def test_a_run_by_a_file_of_classes_states_and_keeps_their_order(folder: Path, r
     outcome = reslab.load(run).evaluate(folder)
     assert outcome.data.split("val").labels.tolist() == [int(name) for name in sorted(NUMBERS)]
     train(run_dir=run, resume=True)  # finds the order again, without a word
-    with pytest.raises(reslab.ReslabError, match=r"cannot be resumed so: data\.splits\.train\.sha256"):
+    with pytest.raises(reslab.ReslabError, match="cannot be resumed so: classes is"):
         train(run_dir=run, resume=True, classes=sorted(NUMBERS))
 
 
