@@ -18,12 +18,6 @@ def model() -> torch.nn.Module:
     return create_model("resnet8")
 
 
-def akamaster_names(state):
-    return {
-        f"module.{key.replace('fc.', 'linear.')}": value for key, value in state.items() if "num_batches" not in key
-    }
-
-
 WRAPPINGS = {
     "plain": lambda state: state,
     "state_dict": lambda state: {"state_dict": state},
@@ -31,7 +25,6 @@ WRAPPINGS = {
     "net in state_dict": lambda state: {"state_dict": {"net": state}},
     "module.": lambda state: {f"module.{key}": value for key, value in state.items()},
     "compiled and parallel": lambda state: {f"_orig_mod.module.{key}": value for key, value in state.items()},
-    "akamaster": lambda state: {"state_dict": akamaster_names(state)},
 }
 
 

@@ -45,7 +45,7 @@ class NetworkArguments:
     """What a command needs to find a network."""
 
     weights: str | None = knob(
-        None, "Weights of a model's name: a file, its address, or released ones (torchvision:V2, akamaster)."
+        None, "Weights of a model's name: a file (FILE#TABLE of several), its address, or torchvision:V2, akamaster."
     )
     mean: tuple[float, ...] | None = knob(
         None, "Mean of each channel of inputs in [0, 1], for weights without a card, as in 0.485,0.456,0.406."

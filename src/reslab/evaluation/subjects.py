@@ -10,7 +10,7 @@ from reslab.data.imagenet import imagenet_names
 from reslab.data.loading import DataKind
 from reslab.data.normalization import Normalization
 from reslab.errors import DataError, WeightsError
-from reslab.models.released import find_card
+from reslab.models.released import find_card, is_file_of_weights
 from reslab.models.zoo import base_name, parse_model
 from reslab.trained import Description, Reference, Trained, load_trained
 from reslab.trained.description import LARGEST_WHOLE_SIDE
@@ -168,7 +168,7 @@ def _named_subject(reference: Reference, images: EvaluationImages, training: boo
 def _is_released(reference: Reference) -> bool:
     """Whether weights are known by a name, so that a card describes them."""
     text = str(reference.weights)
-    if Path(text).suffix or Path(text).exists() or text.startswith(("hub:", "http://", "https://")):
+    if is_file_of_weights(text):
         return False
     find_card(base_name(reference.model), text)
     return True

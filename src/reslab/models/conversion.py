@@ -10,6 +10,7 @@ from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
 from reslab.models.layouts import LAYOUTS, WRITABLE_LAYOUTS
 from reslab.models.spec import NetSpec
+from reslab.models.weight_files import split_choice
 from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, LoadReport, load_weights, read_card, write_state_dict
 from reslab.models.zoo import parse_model, spell
 
@@ -65,7 +66,7 @@ def convert_weights(
     """Reads weights with one library's names and writes them with another's, having checked every tensor.
 
     Args:
-        source: a file of weights, or the folder of a run.
+        source: a file of weights, FILE#TABLE where it has several, or the folder of a run.
         model: name or spelling of the network that they are for; a run knows it.
         overrides: fields of the network that differ from the spelling's.
         layout: library whose names the file has; `auto` finds out.
@@ -87,9 +88,11 @@ def convert_weights(
         raise WeightsError(f"which network is {path} for? Give --model, as in --model resnet20.")
     else:
         spec = parse_model(model, overrides)
-    target = Path(out) if out is not None else path.with_name(f"{path.stem}-{to}.safetensors")
+    file, table = split_choice(str(path))
+    names = [Path(file).stem, *filter(None, [table]), to]
+    target = Path(out) if out is not None else Path(file).with_name(f"{'-'.join(names)}.safetensors")
     _check_target(target)
-    if target.exists() and path.exists() and target.samefile(path):
+    if target.exists() and Path(file).exists() and target.samefile(file):
         raise WeightsError(f"{target} is the file that is read; choose another name.")
     _check_layout(to, spec)
     network = build(spec)

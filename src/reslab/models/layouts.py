@@ -27,6 +27,7 @@ __all__ = [
 Value = TypeVar("Value")
 Substitution = str | Callable[[re.Match[str]], str]
 _WRAPPERS = ("module.", "_orig_mod.")  # DataParallel and torch.compile
+_COUNT_OF_AVERAGED = "n_averaged"  # that AveragedModel keeps beside its `module`
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ WRITABLE_LAYOUTS = tuple(name for name, layout in LAYOUTS.items() if layout.writ
 def plain_keys(state: Mapping[str, Value]) -> dict[str, Value]:
     """A state dict without the prefixes that wrappers put before every key."""
     plain = dict(state)
+    if all(key.startswith("module.") for key in plain if key != _COUNT_OF_AVERAGED):
+        plain.pop(_COUNT_OF_AVERAGED, None)
     while prefix := next(
         (wrapper for wrapper in _WRAPPERS if plain and all(k.startswith(wrapper) for k in plain)), None
     ):

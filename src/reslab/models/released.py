@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from reslab.models.features import FeatureNetwork
     from reslab.models.weights import LoadReport
 
-__all__ = ["WeightCard", "cards_of", "find_card", "list_cards", "load_pretrained", "locate_weights"]
+__all__ = [
+    "WeightCard",
+    "cards_of",
+    "find_card",
+    "is_file_of_weights",
+    "list_cards",
+    "load_pretrained",
+    "locate_weights",
+]
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -192,20 +200,38 @@ def locate_weights(spec: NetSpec, name: str, weights: Any, *, progress: bool = T
     Args:
         spec: the network that they are for.
         name: of the network, whose cards are meant.
-        weights: a card's name, a member of torchvision's enumeration, `hub:owner/name`, a file or its address.
+        weights: a card's name, a member of torchvision's enumeration, `hub:owner/name`, a file or its address; behind
+            FILE#TABLE's number sign, one of its tables.
         progress: whether to show a download's progress.
+
+    Returns:
+        The file, with #TABLE where one is named; and the card.
 
     Raises:
         WeightsError: no such weights, no connection, or a card of another network.
     """
-    from reslab.models.weights import fetch_weights
+    from reslab.models.weight_files import named_as, split_choice
 
     text = str(weights) if isinstance(weights, str | Path) else str(getattr(weights, "name", weights))
+    text, table = split_choice(text)
+    path, card = _locate(spec, name, text, progress)
+    return (Path(named_as(path, table)) if table else path), card
+
+
+def is_file_of_weights(text: str) -> bool:
+    """Whether weights are named by a file, an address or a repository, and not by a card."""
+    file = text.rpartition("#")[0] or text
+    return bool(Path(file).suffix) or Path(file).exists() or text.startswith(("hub:", "http://", "https://"))
+
+
+def _locate(spec: NetSpec, name: str, text: str, progress: bool) -> tuple[Path, WeightCard | None]:
+    from reslab.models.weight_files import fetch_weights
+
     if text.startswith("hub:"):
         return _from_hub(text.removeprefix("hub:"), progress), None
     if text.startswith(("http://", "https://")):
         return fetch_weights(text, progress=progress), None
-    if Path(text).suffix or Path(text).exists():
+    if is_file_of_weights(text):
         return Path(text), None
     card = find_card(name, text)
     _check_fits(spec, card)

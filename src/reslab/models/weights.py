@@ -1,36 +1,35 @@
 """Weights on disk: reading what others wrote, loading all of it or nothing, and saving it with a card."""
 
-import hashlib
-import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from reslab.errors import DataError, ReslabWarning, WeightsError
+from reslab.errors import ModelError, ReslabWarning, WeightsError
 from reslab.files.atomic import atomic_path
-from reslab.files.cache import cache_folder
-from reslab.files.download import Resource, fetch
 from reslab.files.hashing import file_digest
 from reslab.files.records import read_record, record_text
 from reslab.files.safetensors_file import save_safetensors
 from reslab.files.sets import read_set, replace_set
-from reslab.files.torch_file import DamagedFileError, load_torch_file, save_torch_file
-from reslab.models.caffe import CAFFE_SUFFIX, read_caffemodel
-from reslab.models.layouts import (
-    LAYOUTS,
-    fold_biases,
-    from_reslab_keys,
-    guess_layout,
-    plain_keys,
-    to_reslab_keys,
+from reslab.files.torch_file import save_torch_file
+from reslab.models.caffe import CAFFE_SUFFIX
+from reslab.models.layouts import LAYOUTS, from_reslab_keys, plain_keys
+from reslab.models.matching import Match, Way, check_values, match, ways
+from reslab.models.spec import NetSpec
+from reslab.models.weight_files import (
+    Table,
+    WeightsChoiceWarning,
+    chosen,
+    fetch_weights,
+    named_as,
+    open_tables,
+    preferred,
+    split_choice,
 )
+from reslab.models.zoo import spell
 
 __all__ = [
     "CARD_NAME",
@@ -38,6 +37,8 @@ __all__ = [
     "WEIGHTS_NAME",
     "HeadReplacedWarning",
     "LoadReport",
+    "PaddingWarning",
+    "WeightsChoiceWarning",
     "fetch_weights",
     "load_weights",
     "read_card",
@@ -51,13 +52,14 @@ NORMALIZATION_NAME = "normalization.safetensors"
 CARD_NAME = "card.json"
 _CARD_SCHEMA = 2
 _FIRST_CARD_SCHEMA = 1  # version 0.1.0's, without a checksum of its own
-_STATED_DIGEST = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
-_WRAPPING_KEYS = ("state_dict", "model", "net")
-_OPTIONAL = "num_batches_tracked"  # a counter that old files lack, and that no forward pass of ours reads
 
 
 class HeadReplacedWarning(ReslabWarning):
     """Weights were loaded but for the classifier, which is for another number of classes and starts afresh."""
+
+
+class PaddingWarning(ReslabWarning):
+    """Weights were loaded into a network whose shortcuts pad their channels otherwise than the file's probably do."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,16 @@ class LoadReport:
         matched: names of the model's tensors that were loaded.
         folded: biases of convolutions that were taken into the means of batch norms.
         replaced_head: why the classifier was left fresh; empty where it was loaded.
+        table: of the file, that was loaded; empty where the file is one table.
+        prefix: that was taken off the tensors' names; empty where there was none, or a wrapper's (`module.`).
     """
 
     layout: str
     matched: tuple[str, ...]
     folded: tuple[str, ...] = ()
     replaced_head: str = ""
+    table: str = ""
+    prefix: str = ""
 
     @property
     def num_matched(self) -> int:
@@ -84,40 +90,33 @@ class LoadReport:
     def __str__(self) -> str:
         folded = f", {len(self.folded)} biases taken into batch norms' means" if self.folded else ""
         head = f"; {self.replaced_head}" if self.replaced_head else ""
-        return f"{self.num_matched} tensors loaded from {self.layout}'s names{folded}{head}"
+        table = f" in the file's table {self.table}" if self.table else ""
+        prefix = f" behind the prefix {self.prefix}" if self.prefix else ""
+        return f"{self.num_matched} tensors loaded from {self.layout}'s names{prefix}{table}{folded}{head}"
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
+def read_state_dict(path: Path | str, table: str | None = None) -> dict[str, Tensor]:
     """The named tensors of a `.safetensors` file or of a file that torch saved, with the names they have there.
 
     A `.caffemodel` is read with our names, and turned to take RGB as all else here does (`reslab.models.caffe`).
 
-    Wrappings (`state_dict`, `model`, `net`) and wrappers' prefixes (`module.`, `_orig_mod.`) are taken off. Nothing but
-    tensors and plain types is unpickled. `weights.safetensors` with a card beside it is verified against the card.
+    The content says what a file is, not its name. Wrappings (`state_dict`, `model`, `net`) and wrappers' prefixes
+    (`module.`, `_orig_mod.`) are taken off. Nothing but tensors and plain types is unpickled. `weights.safetensors`
+    with a card beside it is verified against the card.
+
+    Args:
+        path: of the file; FILE#TABLE names one of its tables.
+        table: of the file, where it has several: `state_dict_ema`. By default the raw weights, with a
+            `WeightsChoiceWarning`.
 
     Raises:
-        WeightsError: the file is missing, damaged, or holds something else.
+        WeightsError: the file is missing, damaged, or holds something else; or it has several tables, and nobody says
+            which one is meant.
     """
-    if not path.is_file():
-        raise WeightsError(f"there is no weight file {path}.")
-    if path.suffix == CAFFE_SUFFIX:
-        return read_caffemodel(path, rgb=True)
-    if path.name == WEIGHTS_NAME and (path.parent / CARD_NAME).is_file():
-        read_card(path.parent)  # what a run left, or precise-bn, is verified whoever reads it
-    try:
-        content: Any = load_file(path) if path.suffix == ".safetensors" else load_torch_file(path)
-    except (SafetensorError, OSError, DamagedFileError) as error:
-        raise WeightsError(f"{path} is damaged, or is no file of weights: {error}") from None
-    while isinstance(content, Mapping) and (key := next((key for key in _WRAPPING_KEYS if key in content), None)):
-        content = content[key]
-    if not isinstance(content, Mapping) or not content:
-        raise WeightsError(f"{path} holds no table of named tensors.")
-    state = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
-    if len(state) != len(content):
-        raise WeightsError(
-            f"{path} holds other things than named tensors, e.g. {next(k for k in content if k not in state)!r}."
-        )
-    return plain_keys(state)
+    name, tables = _open(str(path), table, progress=False)
+    taken, others = preferred(tables, name)
+    _say_which(name, taken.name, [other.name for other in others])
+    return plain_keys(taken.tensors)
 
 
 def load_weights(
@@ -125,6 +124,7 @@ def load_weights(
     source: Path | str | Mapping[str, Tensor],
     layout: str = "auto",
     *,
+    table: str | None = None,
     replace_head: bool = True,
     progress: bool = False,
 ) -> LoadReport:
@@ -132,9 +132,12 @@ def load_weights(
 
     Args:
         model: as `create_model` builds it.
-        source: a file, its address on the network (http or https), or a state dict.
+        source: a file, its address on the network (http or https), or a state dict; FILE#TABLE names one of a file's
+            tables, or what its tensors' names begin with.
         layout: whose names the source has; `auto` finds out. One of torchvision, timm, timm-preact, timm-vgg,
             akamaster, kuangliu, kellerjordan, fb, caffe.
+        table: of the file, where it has several: `state_dict_ema`. By default the one that fits the model; where the
+            raw weights and an average do, the raw ones, with a `WeightsChoiceWarning`.
         replace_head: leave a classifier for another number of classes as it is in the model, with a
             `HeadReplacedWarning`, instead of refusing.
         progress: whether to show a download's progress.
@@ -143,97 +146,96 @@ def load_weights(
         WeightsError: the file cannot be read, or its tensors are not exactly the model's; the message says which
             are missing, unexpected or of another shape. The model is then as it was.
     """
-    name, given = _named_tensors(source, progress)
     if layout != "auto" and layout not in LAYOUTS:
         raise WeightsError(f"there is no layout {layout!r}: choose auto or one of {', '.join(LAYOUTS)}.")
-    if layout == "auto":
-        layout = "caffe" if name.endswith(CAFFE_SUFFIX) else guess_layout(given)
-    given = to_reslab_keys(given, layout)
     own = model.state_dict()
-    folded = fold_biases(given, own.keys())
-    missing = [key for key in own if key not in given and not key.endswith(_OPTIONAL)]
-    unexpected = [key for key in given if key not in own and not key.endswith(_OPTIONAL)]
-    misshapen = [key for key in own if key in given and given[key].shape != own[key].shape]
-    replaced = ""
-    if replace_head and (head := _head_of(own)):
-        replaced = _why_head_is_replaced(head, missing, unexpected, misshapen, given, own)
-    if replaced:
-        given = {key: value for key, value in given.items() if not key.startswith(head)}
-    elif missing or unexpected or misshapen:
-        problems = [_sample("missing", missing), _sample("unexpected", unexpected)]
-        if misshapen:
-            key = misshapen[0]
-            shapes = f"{key} is {_shape(given[key])} in the file and {_shape(own[key])} in the model"
-            problems.append(f"{len(misshapen)} of another shape ({shapes})")
-        raise WeightsError(f"{name} does not fit the model: {'; '.join(filter(None, problems))}. Nothing was loaded.")
-    if bad := [key for key, value in given.items() if value.is_floating_point() and not torch.isfinite(value).all()]:
-        raise WeightsError(f"{name} holds NaN or infinite values in {bad[0]}. Nothing was loaded.")
-    model.load_state_dict({key: given.get(key, value) for key, value in own.items()})
-    if replaced:
-        warnings.warn(f"{name}: {replaced}.", HeadReplacedWarning, stacklevel=2)
-    return LoadReport(layout, tuple(key for key in own if key in given), tuple(folded), replaced)
-
-
-def _named_tensors(source: Path | str | Mapping[str, Tensor], progress: bool) -> tuple[str, dict[str, Tensor]]:
-    """What to call a source in messages, and its tensors."""
     if isinstance(source, Mapping):
-        return "the state dict", plain_keys(source)
-    if str(source).startswith(("http://", "https://")):
-        path = fetch_weights(str(source), progress=progress)
-        return str(source), read_state_dict(path)
-    return str(source), read_state_dict(Path(source))
+        name, tables = "the state dict", [Table("", dict(source))]
+    else:
+        name, tables = _open(str(source), table, progress=progress)
+    if layout == "auto" and name.lower().endswith(CAFFE_SUFFIX):
+        layout = "caffe"
+    way, found = _fitting(name, tables, layout, own, replace_head)
+    check_values(found.given, own, name)
+    model.load_state_dict({key: found.given.get(key, value) for key, value in own.items()})
+    if found.replaced_head:
+        warnings.warn(f"{name}: {found.replaced_head}.", HeadReplacedWarning, stacklevel=2)
+    _say_padding(model, name, found.layout)
+    return LoadReport(
+        found.layout,
+        tuple(key for key in own if key in found.given),
+        found.folded,
+        found.replaced_head,
+        way.label.removesuffix(way.prefix.rstrip(".")).rstrip("."),
+        way.prefix,
+    )
 
 
-def fetch_weights(url: str, *, digest: str = "", progress: bool = False) -> Path:
-    """Downloads a file of weights into the user's cache, unless it is there.
+def _open(source: str, table: str | None, *, progress: bool) -> tuple[str, list[Table]]:
+    """What to call a file in messages, and its tables: one where it is said which."""
+    file, named = split_choice(source)
+    if table is not None and named not in ("", table):
+        raise WeightsError(f"{source} names one table and {table!r} is given; leave one of them out.")
+    path = fetch_weights(file, progress=progress) if file.startswith(("http://", "https://")) else Path(file)
+    if path.name == WEIGHTS_NAME and path.is_file() and (path.parent / CARD_NAME).is_file():
+        read_card(path.parent)  # what a run left, or precise-bn, is verified whoever reads it
+    tables = open_tables(path)
+    wanted = table or named
+    return (source, [chosen(tables, wanted, file)]) if wanted else (file, tables)
 
-    Args:
-        url: of the file. A name that ends like `-f37072fd.pth` states the beginning of the file's sha256, which is
-            then checked.
-        digest: beginning of its sha256, where the name does not say.
-        progress: whether to show a progress bar.
+
+def _fitting(
+    name: str, tables: list[Table], layout: str, own: Mapping[str, Tensor], replace_head: bool
+) -> tuple[Way, Match]:
+    """The one way to see a file that fits a network; says which where there are several.
 
     Raises:
-        WeightsError: the server cannot be reached, or sends another content than expected.
+        WeightsError: none does, or nobody knows which one is meant.
     """
-    if not digest and (match := _STATED_DIGEST.search(url)):
-        digest = match[1]
-    folder = cache_folder("weights")
-    if not digest:  # then only the address tells two files of one name apart
-        folder /= hashlib.sha256(url.encode()).hexdigest()[:16]
-    try:
-        return fetch(Resource(url, f"sha256:{digest}"), folder, progress=progress)
-    except DataError as error:
-        raise WeightsError(str(error)) from None
+    found = [
+        (way, match(way.tensors, layout, own, replace_head=replace_head))
+        for table in tables
+        for way in ways(table, len(own) // 2)
+    ]
+    fitting = [(way, matched) for way, matched in found if way.whole and not matched.problems]
+    fitting = [(way, matched) for way, matched in fitting if not matched.replaced_head] or fitting
+    if not fitting:
+        main = preferred(tables, name)[0].name if len(tables) > 1 else tables[0].name
+        problems = next(matched.problems for way, matched in found if way.label == main and not way.prefix)
+        apart = [way.label for way, matched in found if not matched.problems and not matched.replaced_head]
+        hint = f" {' and '.join(named_as(name, label) for label in apart)} would fit alone." if apart else ""
+        raise WeightsError(f"{name} does not fit the model: {'; '.join(problems)}. Nothing was loaded.{hint}")
+    taken, others = preferred([Table(way.label, way.tensors) for way, _ in fitting], name)
+    _say_which(name, taken.name, [other.name for other in others])
+    return next((way, matched) for way, matched in fitting if way.label == taken.name)
 
 
-def _head_of(own: Mapping[str, Tensor]) -> str:
-    """The beginning of the names of the classifier's tensors; of a network without one, of what it would have."""
-    if any(key.startswith("classifier.") for key in own):
-        return "classifier.6."
-    return "fc."
+def _say_which(name: str, taken: str, others: list[str]) -> None:
+    if others:
+        choices = " or ".join(named_as(name, other) for other in others)
+        warnings.warn(
+            f"{name} holds several sets of weights, and {taken} was taken; write {choices} for the other.",
+            WeightsChoiceWarning,
+            stacklevel=3,
+        )
 
 
-def _why_head_is_replaced(
-    head: str,
-    missing: list[str],
-    unexpected: list[str],
-    misshapen: list[str],
-    given: Mapping[str, Tensor],
-    own: Mapping[str, Tensor],
-) -> str:
-    """A sentence, if all that does not match is a classifier for another number of classes; else nothing."""
-    different = [*missing, *unexpected, *misshapen]
-    weight = f"{head}weight"
-    if not different or not all(key.startswith(head) for key in different):
-        return ""
-    ours, theirs = own.get(weight), given.get(weight)
-    if ours is None or theirs is None:
-        had, has = "has no classifier", "the model's starts afresh"
-        return f"the file {had}; {has}" if theirs is None else "the model has no classifier; the file's was left out"
-    if ours.shape[1:] != theirs.shape[1:] or len(ours) == len(theirs):
-        return ""
-    return f"the classifier starts afresh: {len(theirs)} classes in the file, {len(ours)} in the model"
+def _say_padding(model: nn.Module, name: str, layout: str) -> None:
+    """Warns of akamaster's weights in shortcuts that pad at the end: they fit, and answer nonsense."""
+    spec = getattr(model, "spec", None)
+    if layout not in ("akamaster", "kuangliu") or not isinstance(spec, NetSpec):
+        return
+    if spec.shortcut == "A" and spec.shortcut_padding == "append":
+        try:
+            other = spell(replace(spec, shortcut_padding="split"))
+        except ModelError:  # an odd number of new channels has no two halves
+            return
+        warnings.warn(
+            f"{name} has akamaster's names, whose nets pad the shortcuts' channels on both sides, and this one pads "
+            f"them at the end; if these are akamaster's weights, write {other}.",
+            PaddingWarning,
+            stacklevel=3,
+        )
 
 
 def save_weights(
@@ -326,11 +328,3 @@ def _read_card(folder: Path, verify: bool) -> dict[str, Any]:
                 "put back a copy of both."
             )
     return card
-
-
-def _sample(word: str, keys: list[str]) -> str:
-    return f"{len(keys)} {word} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})" if keys else ""
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a scalar"

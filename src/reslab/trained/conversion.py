@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reslab.models.conversion import ConversionReport, convert_network, convert_weights
+from reslab.models.weight_files import split_choice
 from reslab.models.weights import CARD_NAME
 from reslab.trained.loading import load_trained
 from reslab.trained.reference import Reference
@@ -25,7 +26,8 @@ def convert(
     """Converts the weights of a file, or of whatever else names a trained network.
 
     Args:
-        name: a file of weights; or the folder of a run, such weights beside their card, or MODEL=WEIGHTS.
+        name: a file of weights (FILE#TABLE where it has several); or the folder of a run, such weights beside their
+            card, or MODEL=WEIGHTS.
         model: name or spelling of the network that a file is for; the others say it themselves.
         overrides: fields of the network that differ from the spelling's.
         layout: library whose names the file has; `auto` finds out.
@@ -38,7 +40,9 @@ def convert(
     path = Path(name)
     if model is None and not path.exists() and "=" in str(name):
         reference = Reference.parse(str(name))
-        if reference.weights and Path(reference.weights).is_file():  # whose names are said, and may be given
+        if (
+            reference.weights and Path(split_choice(reference.weights)[0]).is_file()
+        ):  # whose names are said, and may be given
             path, model = Path(reference.weights), reference.model
     described = path.is_dir() or (path.parent / CARD_NAME).is_file() if path.exists() else "=" in str(path)
     if model is not None or not described:

@@ -19,6 +19,7 @@ from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
 from reslab.models.released import WeightCard, locate_weights
 from reslab.models.spec import NetSpec
+from reslab.models.weight_files import split_choice
 from reslab.models.weights import (
     CARD_NAME,
     NORMALIZATION_NAME,
@@ -37,6 +38,7 @@ __all__ = ["LARGEST_INPUT", "Trained", "load_trained"]
 LARGEST_INPUT = 1 << 14
 """Side of an input, in pixels, at most."""
 _FRESH_SEED = 0
+_LARGEST_PIXEL = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +144,26 @@ def _given_normalization(
 ) -> Normalization | None:
     if std and not mean:
         raise WeightsError("--std needs --mean too.")
-    return Normalization.per_channel(mean, std or (1.0,), channels) if mean else None
+    if not mean:
+        return None
+    _refuse_bytes(mean, std or ())
+    return Normalization.per_channel(mean, std or (1.0,), channels)
+
+
+def _refuse_bytes(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Refuses statistics of pixels from 0 to 255, with those that are meant: all pixels here are in [0, 1]."""
+    for values, other in ((mean, std), (std, mean)):
+        if all(0 <= value <= 1 for value in values):
+            continue
+        name, otherwise = ("--mean", "--std") if values is mean else ("--std", "--mean")
+        meant = ",".join(f"{value / _LARGEST_PIXEL:.4g}" for value in values)
+        hint = ""
+        if all(0 <= value <= _LARGEST_PIXEL for value in values):
+            hint = f"; of pixels from 0 to 255 it is {meant}"
+            if other and any(value > 1 for value in other):
+                hint += f", and {otherwise} {','.join(f'{value / _LARGEST_PIXEL:.4g}' for value in other)}"
+        given = ",".join(f"{value:g}" for value in values)
+        raise WeightsError(f"{name} {given} is not of inputs in [0, 1], which it must be{hint}.")
 
 
 def _from_folder(reference: Reference, input_size: int | None) -> Trained:
@@ -270,7 +291,8 @@ def _from_weights(
         network, note = build(spec), ""
         path, card = locate_weights(spec, base_name(reference.model), reference.weights)
         _load_whole(network, path)
-        sha256 = file_digest(path)
+        file, table = split_choice(str(path))
+        sha256 = None if table else file_digest(Path(file))  # a file of several tables has several networks
     if card and normalization is None:
         normalization = Normalization.per_channel(card.mean, card.std, spec.in_channels)
     of_photos = card is not None and card.input_size > LARGEST_WHOLE_SIDE
