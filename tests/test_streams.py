@@ -125,3 +125,29 @@ def test_a_training_goes_on_without_its_progress(redirection, tmp_path):
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command} {redirection}"], stdout=subprocess.PIPE)
     assert done.returncode == 0
     assert (tmp_path / "run" / "result.json").is_file()
+
+
+def test_sigterm_leaves_no_temporary_files(tmp_path):
+    """Any command: here one that has begun a file, and waits."""
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "import reslab.cli.env as env\n"
+        "from dataclasses import replace\n"
+        "from reslab.cli.main import main\n"
+        "from reslab.files.atomic import atomic_path\n"
+        "def run(asked):\n"
+        "    with atomic_path(Path(sys.argv[1])) as temporary:\n"
+        "        temporary.write_text('half')\n"
+        "        print('begun', flush=True)\n"
+        "        time.sleep(60)\n"
+        "env.COMMANDS[''] = replace(env.COMMANDS[''], run=run)\n"
+        "sys.exit(main(['env']))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "labels.csv")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n", process.stderr.read()
+        process.terminate()
+        assert process.wait(30) == 143
+        assert process.stderr.read() == ""
+    assert list(tmp_path.iterdir()) == []

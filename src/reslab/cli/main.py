@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from reslab.errors import ReslabError, ReslabWarning, suggestion
+from reslab.files.atomic import unwound_by_sigterm
 from reslab.streams import drop_stdout, open_missing_streams, say, telling
 
 __all__ = ["COMMANDS", "entry_point", "main"]
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         from reslab.cli.command import dispatch
 
         module = import_module(f"reslab.cli.{name.replace('-', '_')}")
-        with warnings.catch_warnings(), telling():
+        with warnings.catch_warnings(), telling(), unwound_by_sigterm():
             warnings.simplefilter("default", ReslabWarning)  # each once
             warnings.showwarning = _show_warning
             code = dispatch(module.COMMANDS, name, getattr(module, "INTRO", ""), rest)

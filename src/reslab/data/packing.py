@@ -23,7 +23,7 @@ from reslab.data.photos import Paths, PhotoData, PhotoSplit
 from reslab.data.shards import INDEX_FORMAT, INDEX_NAME
 from reslab.environment import parse_size
 from reslab.errors import DataError
-from reslab.files.atomic import atomic_path, unwound_by_sigterm, write_bytes
+from reslab.files.atomic import atomic_path, write_bytes
 from reslab.texts import count, show_name
 
 __all__ = ["PackReport", "pack_folder", "pack_shards"]
@@ -71,7 +71,7 @@ def pack_folder(folder: str | Path, out: Path, *, shard_size: str = "256MiB", pr
         raise DataError(f"{out} lies in {folder} itself, and would be read with it; choose another folder.")
     shard_bytes, data = parse_size(shard_size), load_data(folder, kind="photos")
     total = sum(len(split) for split in data.splits.values())
-    with unwound_by_sigterm(), counting("Packing", total, enabled=progress) as advance:
+    with counting("Packing", total, enabled=progress) as advance:
         return pack_shards(data, out, shard_bytes=shard_bytes, advance=advance)
 
 
