@@ -3,16 +3,19 @@
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn import datasets
 from torchvision.transforms.v2 import functional
 
 from reslab.data import ImageData, Role, Split, load_data
 from reslab.data.digits import load_digits
+from reslab.data.listing import DataWarning
 
 SIZES: dict[Role, int] = {"train": 1257, "val": 180, "test": 360}
 
@@ -84,3 +87,14 @@ def test_the_split_does_not_depend_on_the_size(digits: ImageData) -> None:
         np.testing.assert_array_equal(original.split(role).labels, split.labels)
     raw = np.round(datasets.load_digits().images * (255 / 16)).astype(np.uint8)
     assert {image.tobytes() for image in raw} >= {image.tobytes() for image in original.split("test").images}
+
+
+def test_a_folder_of_that_name_is_not_taken_for_them_and_it_is_said(
+    digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits" / "one").mkdir(parents=True)
+    Image.new("L", (5, 5)).save(tmp_path / "digits" / "one" / "1.png")
+    with pytest.warns(DataWarning, match=r"digits is the data set of that name; for the folder .* write \./digits\."):
+        assert load_data("digits").split("train").digest == digits.split("train").digest
+    assert load_data("./digits").num_classes == 1

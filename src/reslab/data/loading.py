@@ -98,6 +98,9 @@ def load_data(
     if spec in NAMED_DATA:
         if kind == "photos":
             raise DataError(f"{spec} has small images and no photos; give a folder, or another recipe.")
+        if Path(str(spec)).is_dir():
+            note = f"{spec} is the data set of that name; for the folder {spec} that is here, write ./{spec}."
+            warnings.warn(note, DataWarning, stacklevel=1)
         return _only(_load_named(str(spec), data_dir, roles, progress), roles)
     view = view or _USUAL_VIEW
     place = _place(spec, data_dir)
