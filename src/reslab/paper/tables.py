@@ -57,6 +57,9 @@ class Table:
         )
 
 
+_WHOLE, _LARGE = 1_000.0, 1e7  # from where on numbers have no digits after the point, and are in powers of ten
+
+
 def with_spread(values: Sequence[float], digits: int) -> str:
     """Mean ± standard deviation over seeds; a dash where nothing was measured."""
     if not values:
@@ -64,13 +67,17 @@ def with_spread(values: Sequence[float], digits: int) -> str:
     if not all(map(math.isfinite, values)):
         reached = [value for value in values if math.isfinite(value)]
         return f"{len(values) - len(reached)} of {len(values)} never" if len(values) > 1 else "never"
-    shown = _number(mean(values), digits)
-    return f"{shown} ± {_number(stdev(values), digits)}" if len(values) > 1 else shown
+    middle = mean(values)
+    digits = digits if abs(middle) < _WHOLE else 0
+    shown = _number(middle, digits)
+    if len(values) == 1:
+        return shown
+    return f"{shown} ± {stdev(values):.2g}" if abs(middle) >= _LARGE else f"{shown} ± {_number(stdev(values), digits)}"
 
 
 def _number(value: float, digits: int) -> str:
     """A number with so many digits after the point, or in powers of ten where that would show nothing of it."""
-    if value != 0 and (abs(value) < 0.5 * 10**-digits or abs(value) >= 1e7):
+    if value != 0 and (abs(value) < 0.5 * 10**-digits or abs(value) >= _LARGE):
         return f"{value:.2g}"
     return f"{value:,.{digits}f}"
 

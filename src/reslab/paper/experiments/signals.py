@@ -35,8 +35,8 @@ EXPERIMENT = Experiment(
     arms=_ARMS,
     measures=(ERRORS, Measure(name="signals")),
     columns=(
-        Column(value="start_gradient_ratio", heading="gradient, first over last layer, at the start", digits=3),
-        Column(value="end_gradient_ratio", heading="the same, trained", digits=3),
+        Column(value="start_gradient_ratio", heading="gradient, first over last layer, at the start", digits=1),
+        Column(value="end_gradient_ratio", heading="the same, trained", digits=1),
         Column(value="start_growth", heading="growth a layer, at the start", digits=3),
         Column(value="least_response", heading="smallest response at the start", digits=3),
         Column(value="train_error", heading="training error %"),
