@@ -20,7 +20,7 @@ def batch(num_images=16, side=8):
 
 
 def signal(gradient, *, stage=1, std=0.5):
-    return LayerSignal("conv", stage, 0, std, 1.0, gradient / std, 1.0, 100)
+    return LayerSignal("conv", stage, 0, std, 1.0, gradient / std, 1.0, 1.0, 100)
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
@@ -47,6 +47,7 @@ def test_signals_are_those_of_a_plain_net_written_out(norm):
         assert signal.gradient_norm == pytest.approx(float(h.grad.norm()))
         assert signal.gradient_rms == pytest.approx(float(h.grad.square().mean().sqrt()))
         assert signal.weight_gradient_norm == pytest.approx(float(convolution.weight.grad.norm()))
+        assert signal.weight_norm == pytest.approx(float(convolution.weight.detach().norm()))
         assert signal.num_outputs == h.numel()
         if norm == "batch":
             assert signal.normed_std == pytest.approx(float(z.detach().std(correction=0)))

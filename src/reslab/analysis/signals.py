@@ -42,6 +42,7 @@ class LayerSignal:
         normed_std: of the output of the norm that directly follows; None where none does.
         gradient_norm: Euclidean norm of the loss's gradient with respect to its output, over the whole batch.
         weight_gradient_norm: the same with respect to its weights.
+        weight_norm: Euclidean norm of its weights.
         num_outputs: numbers in its output, over the whole batch.
     """
 
@@ -52,6 +53,7 @@ class LayerSignal:
     normed_std: float | None
     gradient_norm: float
     weight_gradient_norm: float
+    weight_norm: float
     num_outputs: int
 
     @property
@@ -136,6 +138,7 @@ def layer_signals(model: FeatureNetwork, images: Tensor, labels: Tensor) -> tupl
             normed.get(layer.name),
             gradients[layer.name],
             _norm(gradient),
+            _norm(layer.convolution.weight),
             outputs[layer.name][1],
         )
         for layer, gradient in zip(layers, of_weights, strict=True)

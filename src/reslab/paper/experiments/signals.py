@@ -7,7 +7,7 @@
 signals vanish" (Sec. 4.1). Measured are the standard deviation of each 3x3 layer's output, after batch norm where
 there is one, and the norm of the loss's gradient with respect to its convolution's output, in units of that output's
 standard deviation. They are taken over a batch of training images with the batch's own statistics, at the start, three
-times along the training, and at its end.
+times along the training, and at its end; beside them the norm of each layer's weights.
 """
 
 from reslab.paper.catalogue import Arm, Column, Experiment, Measure
@@ -39,6 +39,7 @@ EXPERIMENT = Experiment(
         Column(value="end_gradient_ratio", heading="the same, trained", digits=1),
         Column(value="start_growth", heading="growth a layer, at the start", digits=3),
         Column(value="least_response", heading="smallest response at the start", digits=3),
+        Column(value="weight_growth", heading="largest growth of a layer's weights", digits=1),
         Column(value="train_error", heading="training error %"),
     ),
     figures=("signals",),
@@ -70,6 +71,13 @@ EXPERIMENT = Experiment(
             text="... and more than in a residual net of the same depth",
             source="beyond the paper",
             value="start_gradient_ratio",
+            higher="plain56",
+            lower="resnet56",
+        ),
+        Less(
+            text="... which ends in the weights: in plain-56 those of some layer grow more than any in ResNet-56",
+            source="beyond the paper",
+            value="weight_growth",
             higher="plain56",
             lower="resnet56",
         ),

@@ -74,7 +74,10 @@ def signals(record: Record) -> Figure | None:
                 band(axes, list(share), values, color=color_of(index), label=arm)
             axes.set(yscale="log", title=f"{what}, {words}", xlabel="place of the layer, from input to output")
             axes.grid(alpha=0.25)
-    legend(panels[0][0], fontsize="x-small")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=5, fontsize="small"
+    )  # beside the curves, not on them
     return figure
 
 

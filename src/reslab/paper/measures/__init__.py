@@ -78,7 +78,7 @@ _KINDS = (
     MeasureKind(name="arithmetic", place="complexity:arithmetic"),
     MeasureKind(name="training-cost", place="complexity:training_cost"),
     MeasureKind(name="responses", place="signals:responses", passes=lambda depth: 1.0),
-    MeasureKind(name="signals", place="signals:signals", seconds=3.0),
+    MeasureKind(name="signals", place="signals:signals", seconds=3.0, version=2),
     MeasureKind(name="growth", place="signals:growth", seconds=3.0),
     MeasureKind(name="branches", place="blocks:branches", passes=lambda depth: depth / 2),
     MeasureKind(name="lesions", place="blocks:lesions", passes=lambda depth: depth / 2),

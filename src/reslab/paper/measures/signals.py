@@ -68,9 +68,9 @@ def growth(subject: MeasuredNetwork) -> Measured:
 
 
 def signals(subject: MeasuredNetwork) -> Measured:
-    """Responses and gradients by layer at the start, along the training, and at its end."""
+    """Responses, gradients and weights' norms by layer at the start, along the training, and at its end."""
     images, labels = next(subject.batches("train", _SIGNAL_IMAGES, _SIGNAL_IMAGES))
-    series: dict[str, Any] = {"at": [], "response": [], "gradient": []}
+    series: dict[str, Any] = {"at": [], "response": [], "gradient": [], "weight": []}
     growths: list[GradientGrowth] = []
     for iteration, network in subject.along_training():
         layers = layer_signals(network, images, labels)
@@ -79,6 +79,7 @@ def signals(subject: MeasuredNetwork) -> Measured:
         responses = [layer.forward_std if layer.normed_std is None else layer.normed_std for layer in layers]
         series["response"].append(responses)
         series["gradient"].append([layer.relative_gradient for layer in layers])
+        series["weight"].append([layer.weight_norm for layer in layers])
         growths.append(gradient_growth(layers))
     return Measured(
         values={
@@ -87,6 +88,7 @@ def signals(subject: MeasuredNetwork) -> Measured:
             "start_growth": growths[0].per_layer,
             "end_growth": growths[-1].per_layer,
             "least_response": min(series["response"][0]),
+            "weight_growth": float(np.max(np.divide(series["weight"][-1], series["weight"][0]))),
         },
         series=series,
     )
