@@ -22,6 +22,7 @@ from reslab.files.records import read_record, record_text
 from reslab.files.sets import read_set, replace_set
 from reslab.files.torch_file import DamagedFileError, load_torch_file
 from reslab.models.caffe import CAFFE_SUFFIX, read_caffemodel
+from reslab.models.channels import adapt_channels
 from reslab.models.layouts import (
     LAYOUTS,
     fold_biases,
@@ -35,6 +36,7 @@ __all__ = [
     "CARD_NAME",
     "NORMALIZATION_NAME",
     "WEIGHTS_NAME",
+    "ChannelsAdaptedWarning",
     "HeadReplacedWarning",
     "LoadReport",
     "fetch_weights",
@@ -55,6 +57,10 @@ _WRAPPING_KEYS = ("state_dict", "model", "net")
 _OPTIONAL = "num_batches_tracked"  # a counter that old files lack, and that no forward pass of ours reads
 
 
+class ChannelsAdaptedWarning(ReslabWarning):
+    """The weights' first convolution was for another number of channels, and was fitted to the model's."""
+
+
 class HeadReplacedWarning(ReslabWarning):
     """Weights were loaded but for the classifier, which is for another number of classes and starts afresh."""
 
@@ -68,12 +74,14 @@ class LoadReport:
         matched: names of the model's tensors that were loaded.
         folded: biases of convolutions that were taken into the means of batch norms.
         replaced_head: why the classifier was left fresh; empty where it was loaded.
+        adapted: what was done to the first convolution, for other channels; empty where nothing was.
     """
 
     layout: str
     matched: tuple[str, ...]
     folded: tuple[str, ...] = ()
     replaced_head: str = ""
+    adapted: str = ""
 
     @property
     def num_matched(self) -> int:
@@ -82,7 +90,7 @@ class LoadReport:
 
     def __str__(self) -> str:
         folded = f", {len(self.folded)} biases taken into batch norms' means" if self.folded else ""
-        head = f"; {self.replaced_head}" if self.replaced_head else ""
+        head = "".join(f"; {text}" for text in (self.replaced_head, self.adapted) if text)
         return f"{self.num_matched} tensors loaded from {self.layout}'s names{folded}{head}"
 
 
@@ -134,8 +142,8 @@ def load_weights(
         source: a file, its address on the network (http or https), or a state dict.
         layout: whose names the source has; `auto` finds out. One of torchvision, timm, timm-preact, timm-vgg,
             akamaster, kuangliu, kellerjordan, fb, caffe.
-        replace_head: leave a classifier for another number of classes as it is in the model, with a
-            `HeadReplacedWarning`, instead of refusing.
+        replace_head: leave a classifier for another number of classes as it is in the model, and fit the first
+            convolution to other channels, each with a warning, instead of refusing.
         progress: whether to show a download's progress.
 
     Raises:
@@ -149,6 +157,7 @@ def load_weights(
         layout = "caffe" if name.endswith(CAFFE_SUFFIX) else guess_layout(given)
     given = to_reslab_keys(given, layout)
     own = model.state_dict()
+    given, adapted = adapt_channels(own, given) if replace_head else (given, "")
     folded = fold_biases(given, own.keys())
     missing = [key for key in own if key not in given and not key.endswith(_OPTIONAL)]
     unexpected = [key for key in given if key not in own and not key.endswith(_OPTIONAL)]
@@ -170,7 +179,9 @@ def load_weights(
     model.load_state_dict({key: given.get(key, value) for key, value in own.items()})
     if replaced:
         warnings.warn(f"{name}: {replaced}.", HeadReplacedWarning, stacklevel=2)
-    return LoadReport(layout, tuple(key for key in own if key in given), tuple(folded), replaced)
+    if adapted:
+        warnings.warn(f"{name}: {adapted}.", ChannelsAdaptedWarning, stacklevel=2)
+    return LoadReport(layout, tuple(key for key in own if key in given), tuple(folded), replaced, adapted)
 
 
 def _named_tensors(source: Path | str | Mapping[str, Tensor], progress: bool) -> tuple[str, dict[str, Tensor]]:

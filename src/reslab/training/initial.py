@@ -10,7 +10,7 @@ from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
 from reslab.models.released import load_pretrained
 from reslab.models.residual import ResNet
-from reslab.models.weights import HeadReplacedWarning, LoadReport
+from reslab.models.weights import ChannelsAdaptedWarning, HeadReplacedWarning, LoadReport
 from reslab.models.zoo import base_name
 from reslab.training.ghost import use_ghost_batches
 from reslab.training.kernels.networks import fuse_norms, use_winograd
@@ -57,7 +57,8 @@ def _make_model(plan: Plan, progress: bool) -> tuple[FeatureNetwork, LoadReport 
     loaded: LoadReport | None = None
     if asked.weights:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so
+            warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so, as of channels
+            warnings.simplefilter("ignore", ChannelsAdaptedWarning)
             loaded = load_pretrained(model, base_name(spell(asked.spec)), asked.weights, progress=progress)
     if ghost_batch:
         use_ghost_batches(model, ghost_batch)
