@@ -295,7 +295,7 @@ def _look(folder: Path, path: str) -> _Seen:
             in_mode(upright(image), 3).load()
     except DataError as error:
         text = str(error)
-        problem: Problem = "too-large" if "pixels" in text else "truncated" if "truncated" in text else "unreadable"
+        problem: Problem = "too-large" if "too many" in text else "truncated" if "truncated" in text else "unreadable"
         findings = [Finding(path=path, problem=problem, detail=text.rstrip("."))]
     return _Seen(path, hashlib.sha256(data).hexdigest(), size, tuple(kinds), tuple(findings))
 

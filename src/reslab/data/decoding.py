@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from reslab.data.dataset import Images
+from reslab.data.png import essential
 from reslab.errors import DataError
 
 __all__ = [
@@ -62,12 +63,10 @@ def open_image(source: Path | bytes) -> Iterator[Image.Image]:
         raise DataError("it is not a regular file.")  # a pipe would keep us waiting
     try:
         data = source if isinstance(source, bytes) else source.read_bytes()
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(essential(data)), formats=FORMATS) as image:
             if image.width * image.height > LARGEST_IMAGE:
                 raise DataError(f"{image.width}x{image.height} pixels are too many; resize it.")
             yield image
-            if image.format == "PNG":
-                _check_checksums(data)
     except DataError:
         raise
     except UnidentifiedImageError:
@@ -82,15 +81,6 @@ def open_image(source: Path | bytes) -> Iterator[Image.Image]:
         raise DataError(f"it cannot be read: {error.strerror or error}.") from None
     except Exception as error:  # Pillow's decoders raise SyntaxError, ValueError, struct.error and others
         raise DataError(f"it cannot be decoded: {error}.") from None
-
-
-def _check_checksums(data: bytes) -> None:
-    """Pillow decodes a PNG's pixels without looking at their checksums unless it is asked to."""
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-        try:
-            image.verify()
-        except SyntaxError:
-            raise DataError("it is damaged: its pixels have another checksum than it says.") from None
 
 
 def decode_image(source: Path | bytes, channels: int | None) -> Image.Image:
@@ -119,11 +109,15 @@ def in_mode(image: Image.Image, channels: int) -> Image.Image:
     """An image as RGB (3 channels) or grey (1 channel).
 
     Raises:
-        DataError: it has more than 8 bits a channel.
+        DataError: it has more than 8 bits a channel, or the network takes another number of them.
     """
+    if channels not in (1, 3):
+        raise DataError(f"image files give 1 channel or 3, and the network takes {channels}.")
     if image.mode.startswith(("I", "F")):
         raise DataError("it has more than 8 bits a channel; convert it to 8 bits.")
     mode = "RGB" if channels == 3 else "L"
+    if isinstance(image.info.get("transparency"), bytes):  # of each colour of a palette: Pillow would warn of its loss
+        image = image.convert("RGBA")
     return image if image.mode == mode else image.convert(mode)
 
 

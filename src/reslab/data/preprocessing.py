@@ -31,12 +31,12 @@ class Preprocessing:
     Args:
         height: of the crop, in pixels.
         width: of the crop.
-        channels: 3 for RGB, 1 for grey.
+        channels: 3 for RGB, 1 for grey; networks that take others see no image files.
         resize: the box's shorter side; the crop's own where nothing but the aspect ratio is to be cut.
         interpolation: of the scaling.
 
     Raises:
-        DataError: sizes that are not positive, a box smaller than the crop, or channels other than 1 and 3.
+        DataError: sizes that are not positive, or a box smaller than the crop.
     """
 
     height: int
@@ -49,8 +49,6 @@ class Preprocessing:
         numbers = (self.height, self.width, self.channels, self.resize)
         if not all(type(value) is int and 1 <= value <= LARGEST_SIDE for value in numbers):
             raise DataError(f"the sizes of a preprocessing must be whole numbers from 1 to {LARGEST_SIDE:,}.")
-        if self.channels not in (1, 3):
-            raise DataError(f"image files give 1 channel or 3, not {self.channels}.")
         if self.resize < min(self.height, self.width):
             raise DataError(f"images resized to {self.resize} pixels hold no crop of {self.height}x{self.width}.")
         if self.interpolation not in FILTERS:
@@ -87,7 +85,7 @@ class Preprocessing:
         """The network's view of an image, (height, width, channels) uint8.
 
         Raises:
-            DataError: the image has more than 8 bits a channel.
+            DataError: the image has more than 8 bits a channel, or the network takes neither 1 channel nor 3.
         """
         image = in_mode(image, self.channels)
         if image.size != (self.width, self.height) or self.resize != min(self.height, self.width):

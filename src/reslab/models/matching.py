@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from reslab.errors import WeightsError
+from reslab.models.channels import adapt_channels
 from reslab.models.layouts import fold_biases, guess_layout, plain_keys, to_reslab_keys
 from reslab.models.weight_files import Table
 
@@ -31,6 +32,7 @@ class Match:
         folded: biases of convolutions that were taken into the means of batch norms.
         problems: what does not fit, in words; empty where all does.
         replaced_head: why the network's classifier is left as it is, a sentence; or empty.
+        adapted: what was done to the first convolution, for other channels, a sentence; or empty.
     """
 
     layout: str
@@ -38,6 +40,7 @@ class Match:
     folded: tuple[str, ...]
     problems: tuple[str, ...]
     replaced_head: str
+    adapted: str
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,16 @@ def match(tensors: Mapping[str, Tensor], layout: str, own: Mapping[str, Tensor],
         tensors: of the file, without prefixes.
         layout: whose names they have; `auto` finds out.
         own: the network's.
-        replace_head: whether a classifier for another number of classes may be left out.
+        replace_head: whether a classifier for another number of classes may be left out, and the first convolution
+            fitted to other channels.
 
     Raises:
         WeightsError: two tensors would have one name.
     """
     layout = guess_layout(tensors) if layout == "auto" else layout
-    given = to_reslab_keys(tensors, layout)
+    given, adapted = to_reslab_keys(tensors, layout), ""
+    if replace_head:
+        given, adapted = adapt_channels(own, given)
     folded = tuple(fold_biases(given, own.keys()))
     missing = [key for key in own if key not in given and not key.endswith(_OPTIONAL)]
     unexpected = [key for key in given if key not in own and not key.endswith(_OPTIONAL)]
@@ -101,14 +107,14 @@ def match(tensors: Mapping[str, Tensor], layout: str, own: Mapping[str, Tensor],
     replaced = _why_head_is_replaced(head, [missing, unexpected, misshapen], given, own) if replace_head else ""
     if replaced:
         given = {key: value for key, value in given.items() if not key.startswith(head)}
-        return Match(layout=layout, given=given, folded=folded, problems=(), replaced_head=replaced)
+        return Match(layout=layout, given=given, folded=folded, problems=(), replaced_head=replaced, adapted=adapted)
     problems = [_sample("missing", missing), _sample("unexpected", unexpected)]
     if misshapen:
         key = misshapen[0]
         shapes = f"{key} is {_shape(given[key])} in the file and {_shape(own[key])} in the model"
         problems.append(f"{len(misshapen)} of another shape ({shapes})")
     found = tuple(filter(None, problems))
-    return Match(layout=layout, given=given, folded=folded, problems=found, replaced_head="")
+    return Match(layout=layout, given=given, folded=folded, problems=found, replaced_head="", adapted=adapted)
 
 
 def check_values(given: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str) -> None:

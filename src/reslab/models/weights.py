@@ -35,6 +35,7 @@ __all__ = [
     "CARD_NAME",
     "NORMALIZATION_NAME",
     "WEIGHTS_NAME",
+    "ChannelsAdaptedWarning",
     "HeadReplacedWarning",
     "LoadReport",
     "PaddingWarning",
@@ -52,6 +53,10 @@ NORMALIZATION_NAME = "normalization.safetensors"
 CARD_NAME = "card.json"
 _CARD_SCHEMA = 2
 _FIRST_CARD_SCHEMA = 1  # version 0.1.0's, without a checksum of its own
+
+
+class ChannelsAdaptedWarning(ReslabWarning):
+    """The weights' first convolution was for another number of channels, and was fitted to the model's."""
 
 
 class HeadReplacedWarning(ReslabWarning):
@@ -73,6 +78,7 @@ class LoadReport:
         replaced_head: why the classifier was left fresh; empty where it was loaded.
         table: of the file, that was loaded; empty where the file is one table.
         prefix: that was taken off the tensors' names; empty where there was none, or a wrapper's (`module.`).
+        adapted: what was done to the first convolution, for other channels; empty where nothing was.
     """
 
     layout: str
@@ -81,6 +87,7 @@ class LoadReport:
     replaced_head: str = ""
     table: str = ""
     prefix: str = ""
+    adapted: str = ""
 
     @property
     def num_matched(self) -> int:
@@ -89,7 +96,7 @@ class LoadReport:
 
     def __str__(self) -> str:
         folded = f", {len(self.folded)} biases taken into batch norms' means" if self.folded else ""
-        head = f"; {self.replaced_head}" if self.replaced_head else ""
+        head = "".join(f"; {text}" for text in (self.replaced_head, self.adapted) if text)
         table = f" in the file's table {self.table}" if self.table else ""
         prefix = f" behind the prefix {self.prefix}" if self.prefix else ""
         return f"{self.num_matched} tensors loaded from {self.layout}'s names{prefix}{table}{folded}{head}"
@@ -138,8 +145,8 @@ def load_weights(
             akamaster, kuangliu, kellerjordan, fb, caffe.
         table: of the file, where it has several: `state_dict_ema`. By default the one that fits the model; where the
             raw weights and an average do, the raw ones, with a `WeightsChoiceWarning`.
-        replace_head: leave a classifier for another number of classes as it is in the model, with a
-            `HeadReplacedWarning`, instead of refusing.
+        replace_head: leave a classifier for another number of classes as it is in the model, and fit the first
+            convolution to other channels, each with a warning, instead of refusing.
         progress: whether to show a download's progress.
 
     Raises:
@@ -160,6 +167,8 @@ def load_weights(
     model.load_state_dict({key: found.given.get(key, value) for key, value in own.items()})
     if found.replaced_head:
         warnings.warn(f"{name}: {found.replaced_head}.", HeadReplacedWarning, stacklevel=2)
+    if found.adapted:
+        warnings.warn(f"{name}: {found.adapted}.", ChannelsAdaptedWarning, stacklevel=2)
     _say_padding(model, name, found.layout)
     return LoadReport(
         found.layout,
@@ -168,6 +177,7 @@ def load_weights(
         found.replaced_head,
         way.label.removesuffix(way.prefix.rstrip(".")).rstrip("."),
         way.prefix,
+        found.adapted,
     )
 
 

@@ -10,7 +10,7 @@ from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
 from reslab.models.released import load_pretrained
 from reslab.models.residual import ResNet
-from reslab.models.weights import HeadReplacedWarning, LoadReport
+from reslab.models.weights import ChannelsAdaptedWarning, HeadReplacedWarning, LoadReport
 from reslab.models.zoo import base_name
 from reslab.training.ghost import use_ghost_batches
 from reslab.training.kernels.networks import fuse_norms, use_winograd
@@ -71,7 +71,8 @@ def _first_network(asked: Asked, progress: bool) -> tuple[FeatureNetwork, LoadRe
     if not asked.weights:
         return model, None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so
+        warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so, as of channels
+        warnings.simplefilter("ignore", ChannelsAdaptedWarning)
         return model, load_pretrained(model, base_name(spell(asked.spec)), asked.weights, progress=progress)
 
 
