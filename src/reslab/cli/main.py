@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from reslab.errors import ReslabError, ReslabWarning, suggestion
+from reslab.texts import printable
 
 __all__ = ["COMMANDS", "entry_point", "main"]
 
@@ -85,14 +86,14 @@ def entry_point() -> None:
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     """Ours as a sentence; others with the line of code that they come from."""
     ours = issubclass(category, ReslabWarning)
-    text = f"reslab: {message}\n" if ours else warnings.formatwarning(message, category, *where[:2])
+    text = f"reslab: {printable(str(message))}\n" if ours else warnings.formatwarning(message, category, *where[:2])
     sys.stderr.write(text)
 
 
 def _refuse(sentence: str, error: Exception) -> int:
     if os.environ.get("RESLAB_TRACEBACK"):
         raise error
-    print(f"reslab: {sentence}", file=sys.stderr)
+    print(f"reslab: {printable(sentence)}", file=sys.stderr)
     return 2
 
 
