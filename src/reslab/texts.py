@@ -1,6 +1,6 @@
 """Numbers as people read them. Importing this module imports nothing."""
 
-__all__ = ["count", "show_count", "show_name", "show_size"]
+__all__ = ["count", "printable", "show_count", "show_name", "show_size"]
 
 _JOINERS = "\u200c\u200d"  # which Persian and emoji need, and which move nothing
 
@@ -29,6 +29,11 @@ def show_name(name: object) -> str:
     Names come from archives and strangers; a newline in one would split a row, and an escape code colour a terminal.
     """
     return "".join(letter if letter.isprintable() or letter in _JOINERS else _escaped(letter) for letter in str(name))
+
+
+def printable(text: str) -> str:
+    """A text of several lines without what a terminal would take for commands."""
+    return "\n".join(map(show_name, text.split("\n")))
 
 
 def _escaped(letter: str) -> str:

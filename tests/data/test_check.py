@@ -5,7 +5,8 @@ import json
 import pytest
 from PIL import Image
 
-from reslab.data.check import check_folder, quarantine
+from reslab.data.check import check_folder
+from reslab.data.quarantine import quarantine
 from reslab.errors import DataError
 
 
@@ -34,6 +35,7 @@ def pets(photos, tmp_path, enormous_png):
 
 
 EXPECTED = {
+    ("train", "unbalanced"),
     ("train/bird", "empty-class"),
     ("train/cat/cut.jpg", "truncated"),
     ("train/cat/dangling.jpg", "unreadable"),
@@ -42,7 +44,7 @@ EXPECTED = {
     ("train/cat/misnamed.png", "wrong-extension"),
     ("train/cat/notes.txt", "no-image"),
     ("train/cat/text.png", "unreadable"),
-    ("val/cat/leaked.jpg", "duplicate"),
+    ("val/cat/leaked.jpg", "leaked"),
 }
 
 
@@ -73,7 +75,7 @@ def test_a_quarantine_takes_what_cannot_be_used_and_says_why(pets, tmp_path):
     moves = json.loads((tmp_path / "bad" / "quarantine.json").read_text())["moves"]
     assert [{finding["path"] for finding in move["findings"]} for move in moves] == [unusable, {"train/cat/later.jpg"}]
     left = check_folder(pets)
-    assert {finding.problem for finding in left.findings} == {"empty-class", "wrong-extension", "no-image", "duplicate"}
+    assert {finding.problem for finding in left.findings} == {"empty-class", "wrong-extension", "no-image", "leaked"}
     assert quarantine(pets, left, tmp_path / "none") == []
     assert not (tmp_path / "none").exists()
 
@@ -90,10 +92,11 @@ def test_nothing_is_moved_where_that_would_lose_something(pets, tmp_path):
 
 
 def test_what_cannot_be_listed_is_told(photos, tmp_path):
-    whole = next(photos.glob("val/*/*")).read_bytes()
-    for name in ("train/x", "train/y", "val/x", "val/z"):
+    sources = sorted(photos.glob("val/*/*"))
+    for number, name in enumerate(("train/x", "train/y", "val/x", "val/z")):
         (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "1.jpg").write_bytes(whole + name.encode())
+        for copy in range(2):
+            (tmp_path / name / f"{copy}.jpg").write_bytes(sources[2 * number + copy].read_bytes())
     (finding,) = check_folder(tmp_path).findings
     assert (finding.problem, finding.path) == ("structure", ".")
     assert "lacks the class 'y'" in finding.detail
@@ -101,7 +104,7 @@ def test_what_cannot_be_listed_is_told(photos, tmp_path):
 
 def test_whole_photographs_are_left_alone(photos):
     report = check_folder(photos / "val")
-    assert report.findings == ()
+    assert {finding.problem for finding in report.findings} == {"single-image"}
     assert report.num_images == {"": 200}
 
 

@@ -12,7 +12,7 @@ from reslab.fields import knob
 INTRO = """Look after data: what there is, what is wrong with it, its mean, and shards of it.
 
   reslab data list                              named data sets, and where they are found on this machine
-  reslab data check photos/                     damaged, truncated, duplicate and misnamed images, empty classes
+  reslab data check photos/                     damaged, duplicate, leaked and misnamed images, images a class
   reslab data stats photos/                     mean and std of the training images
   reslab data pack photos/ --out shards/        WebDataset's tar files with an index, which training reads too"""
 _DATA_DIR = "Folder where named data sets are looked for first."
@@ -75,7 +75,9 @@ def check(asked: CheckArguments) -> int:
     """Reads every image of a folder."""
     if (asked.quarantine is None) == (asked.policy == "quarantine"):
         raise DataError("--policy quarantine and --quarantine FOLDER belong together.")
-    from reslab.data.check import CheckReport, check_data, quarantine
+    from reslab.data.check import check_data
+    from reslab.data.findings import CheckReport
+    from reslab.data.quarantine import quarantine
 
     report = check_data(asked.folder, progress=True)
     moved: list[str] = []

@@ -13,6 +13,7 @@ from typing import Any
 from reslab.errors import ReslabError, ReslabWarning, suggestion
 from reslab.files.atomic import unwound_by_sigterm
 from reslab.streams import drop_stdout, open_missing_streams, say, telling
+from reslab.texts import printable
 
 __all__ = ["COMMANDS", "entry_point", "main"]
 
@@ -91,14 +92,14 @@ def entry_point() -> None:
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     """Ours as a sentence; others with the line of code that they come from."""
     ours = issubclass(category, ReslabWarning)
-    text = f"reslab: {message}\n" if ours else warnings.formatwarning(message, category, *where[:2])
+    text = f"reslab: {printable(str(message))}\n" if ours else warnings.formatwarning(message, category, *where[:2])
     sys.stderr.write(text)
 
 
 def _refuse(sentence: str, error: Exception) -> int:
     if os.environ.get("RESLAB_TRACEBACK"):
         raise error
-    say(f"reslab: {sentence}")
+    say(f"reslab: {printable(sentence)}")
     return 2
 
 

@@ -15,6 +15,7 @@ from reslab.cli.output import JSON_HELP
 from reslab.console import progress_bar
 from reslab.errors import ReslabError, WeightsError
 from reslab.fields import knob
+from reslab.texts import show_name
 
 if TYPE_CHECKING:
     from reslab.deploy.prediction import Prediction
@@ -110,7 +111,7 @@ def _print_lines(predictions: "Iterable[Prediction]") -> None:
     for prediction in predictions:
         if prediction.error is None:
             found = zip(prediction.labels, prediction.probabilities, strict=True)
-            print(prediction.shown_path, *(f"{label} {share:.4f}" for label, share in found), sep="\t")
+            print(prediction.shown_path, *(f"{show_name(label)} {share:.4f}" for label, share in found), sep="\t")
 
 
 COMMANDS = {

@@ -1,9 +1,11 @@
 """CIFAR-10 and CIFAR-100 from their official archives, in python and in binary form."""
 
+import gzip
 import tarfile
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from reslab.data.dataset import ImageData, Role, Split
 from reslab.data.search_path import download_folder, find_first
 from reslab.errors import DataError
 from reslab.files.download import Resource, fetch
+from reslab.files.regular import read_regular
 from reslab.files.unpickle import load_plain_pickle
 
 __all__ = ["cifar_names", "load_cifar"]
@@ -20,6 +23,8 @@ __all__ = ["cifar_names", "load_cifar"]
 _URL = "https://www.cs.toronto.edu/~kriz/"
 _PIXELS = 3 * 32 * 32
 _MAX_FILE_BYTES = 1 << 28  # the largest official file has 155 MB
+_GZIP = b"\x1f\x8b"
+_MAX_ARCHIVE_BYTES = 1 << 30  # unpacked; the official ones have 190 MB
 
 
 @dataclass(frozen=True)
@@ -154,10 +159,16 @@ def _to_nhwc(pixels: Any) -> Any:
 
 
 def _read_folder(folder: Path, names: list[str]) -> dict[str, bytes]:
-    try:
-        return {name: (folder / name).read_bytes() for name in names}
-    except OSError as error:
-        raise DataError(f"cannot read {error.filename}: {error.strerror}; the folder {folder} is incomplete.") from None
+    files = {}
+    for name in names:
+        try:
+            files[name] = read_regular(folder / name, _MAX_FILE_BYTES)
+        except DataError as error:
+            raise DataError(f"cannot read {folder / name}: {error}") from None
+        except OSError as error:
+            sentence = f"cannot read {folder / name}: {error.strerror}; the folder {folder} is incomplete."
+            raise DataError(sentence) from None
+    return files
 
 
 def _read_archive(path: Path, folder: str, names: list[str]) -> dict[str, bytes]:
@@ -165,17 +176,46 @@ def _read_archive(path: Path, folder: str, names: list[str]) -> dict[str, bytes]
     wanted = {f"{folder}/{name}": name for name in names}
     files: dict[str, bytes] = {}
     try:
-        with tarfile.open(path) as archive:
+        with _unpacked(path) as stream, tarfile.TarFile(fileobj=_Bounded(stream)) as archive:  # type: ignore[arg-type]
             for member in archive:
                 if member.name in wanted and member.isfile() and member.size <= _MAX_FILE_BYTES:
-                    stream = archive.extractfile(member)
-                    assert stream is not None  # a plain file's always is one
-                    files[wanted[member.name]] = stream.read()
+                    content = archive.extractfile(member)
+                    assert content is not None  # a plain file's always is one
+                    files[wanted[member.name]] = content.read()
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} is damaged: {error}; delete it to have it downloaded anew.") from None
     if missing := [name for name in names if name not in files]:
         raise DataError(f"{path} lacks {folder}/{missing[0]}: it is incomplete, or not the archive that its name says.")
     return files
+
+
+def _unpacked(path: Path) -> gzip.GzipFile | BufferedReader:
+    """An archive's content; whether it is compressed, its first bytes say and not its name."""
+    with path.open("rb") as stream:
+        compressed = stream.read(len(_GZIP)) == _GZIP
+    return gzip.open(path) if compressed else path.open("rb")
+
+
+class _Bounded:
+    """A stream of which nothing is unpacked or read that no archive of ours holds: a header may claim any length."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.tell = stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads as many bytes."""
+        if not 0 <= size <= _MAX_FILE_BYTES:
+            raise tarfile.ReadError(f"a part of it claims to have {size:,} bytes")
+        content: bytes = self.stream.read(size)
+        return content
+
+    def seek(self, position: int) -> int:
+        """Goes to a place."""
+        if position > _MAX_ARCHIVE_BYTES:
+            raise tarfile.ReadError(f"it unpacks to more than {_MAX_ARCHIVE_BYTES:,} bytes")
+        found: int = self.stream.seek(position)
+        return found
 
 
 def cifar_names(name: str) -> tuple[str, ...]:

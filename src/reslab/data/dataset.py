@@ -14,7 +14,10 @@ from reslab.data.imagenet import imagenet_names
 from reslab.errors import DataError
 from reslab.files.hashing import hash_arrays
 
-__all__ = ["DataSet", "ImageData", "Images", "Labels", "Role", "Samples", "Split", "match_classes"]
+__all__ = ["UNBALANCED", "DataSet", "ImageData", "Images", "Labels", "Role", "Samples", "Split", "match_classes"]
+
+UNBALANCED = 3.0
+"""Times as many images in the largest class as in the smallest, above which one error rate may hide a class."""
 
 Role = Literal["train", "val", "test"]
 Images = NDArray[np.uint8]

@@ -18,14 +18,18 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from reslab.data.dataset import Images
+from reslab.data.names import how_to_convert
 from reslab.data.png import essential
 from reslab.errors import DataError
+from reslab.files.regular import read_regular
 
 __all__ = [
     "FORMATS",
+    "LARGEST_FILE",
     "LARGEST_IMAGE",
     "ORIENTATION",
     "Divisor",
+    "ImageSizeError",
     "decode_image",
     "decode_rgb",
     "in_mode",
@@ -44,9 +48,16 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 LARGEST_IMAGE = 90_000_000
 """Pixels; more than any camera's, and what a small file can claim to have is decoded before it is resized."""
 
+LARGEST_FILE = 1 << 30
+"""Bytes; what 90 million pixels of 16 bits and four channels take uncompressed, and more."""
+
 ORIENTATION = 0x0112
 """EXIF's tag of how the camera was held."""
 _TURNED, _ON_ITS_SIDE = range(2, 9), range(5, 9)
+
+
+class ImageSizeError(DataError):
+    """An image of too many pixels."""
 
 
 @contextmanager
@@ -59,20 +70,20 @@ def open_image(source: Path | bytes) -> Iterator[Image.Image]:
     Raises:
         DataError: it is missing, damaged, truncated, too large, or no image; the message does not repeat its name.
     """
-    if isinstance(source, Path) and source.exists() and not source.is_file():
-        raise DataError("it is not a regular file.")  # a pipe would keep us waiting
     try:
-        data = source if isinstance(source, bytes) else source.read_bytes()
+        data = source if isinstance(source, bytes) else read_regular(source, LARGEST_FILE)
         with Image.open(io.BytesIO(essential(data)), formats=FORMATS) as image:
             if image.width * image.height > LARGEST_IMAGE:
-                raise DataError(f"{image.width}x{image.height} pixels are too many; resize it.")
+                raise ImageSizeError(f"{image.width}x{image.height} pixels are too many; resize it.")
             yield image
     except DataError:
         raise
     except UnidentifiedImageError:
+        if data[4:8] == b"ftyp":  # of ISO's base media files, whatever the name says
+            raise DataError(f"it is HEIC, AVIF or a film; {how_to_convert({'such'})}.") from None
         raise DataError("it is not an image, or is damaged.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError("it has too many pixels; resize it.") from None
+        raise ImageSizeError("it has too many pixels; resize it.") from None
     except FileNotFoundError:
         raise DataError("there is no such file.") from None
     except MemoryError:

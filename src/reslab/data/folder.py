@@ -10,6 +10,7 @@ from reslab.data.dataset import ImageData, Images, Role, Split
 from reslab.data.decoding import in_mode, is_grey, open_image, upright, upright_size
 from reslab.data.listing import Listing
 from reslab.errors import DataError
+from reslab.texts import show_name
 
 __all__ = ["LARGEST_SMALL_SIDE", "are_small", "read_folder"]
 
@@ -90,7 +91,7 @@ class _Reader:
         except _SizeError:
             raise
         except DataError as error:
-            raise DataError(f"cannot use the image {path}: {error}") from None
+            raise DataError(f"cannot use the image {show_name(path)}: {error}") from None
         self.advance()
         return pixels
 
@@ -98,7 +99,8 @@ class _Reader:
         if self.first is None:
             if max(size) > _MAX_SIDE:
                 raise _SizeError(
-                    f"{path} is {size[0]}x{size[1]} pixels; images are kept in memory, up to {_MAX_SIDE} pixels a side."
+                    f"{show_name(path)} is {size[0]}x{size[1]} pixels; images are kept in memory, up to {_MAX_SIDE} "
+                    "pixels a side."
                 )
             if (gib := self.num_images * size[0] * size[1] * 3 / 2**30) > _MAX_GIB:
                 raise _SizeError(
@@ -109,7 +111,8 @@ class _Reader:
         first_path, first_size = self.first
         if size != first_size:
             raise _SizeError(
-                f"{path} is {size[0]}x{size[1]} pixels, but {first_path} is {first_size[0]}x{first_size[1]}; "
+                f"{show_name(path)} is {size[0]}x{size[1]} pixels, but {show_name(first_path)} is "
+                f"{first_size[0]}x{first_size[1]}; "
                 "resize the images to one size, or use a recipe for photos, as in --recipe photos."
             )
 

@@ -7,7 +7,15 @@ from pathlib import Path
 from reslab.errors import DataError
 from reslab.texts import show_name
 
-__all__ = ["IMAGE_SUFFIXES", "UNREADABLE_SUFFIXES", "how_to_convert", "is_image_name", "is_litter", "walk"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "UNREADABLE_SUFFIXES",
+    "how_to_convert",
+    "is_image_name",
+    "is_litter",
+    "is_unreadable_name",
+    "walk",
+]
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 UNREADABLE_SUFFIXES = {".heic", ".heif", ".hif", ".avif", ".jxl"}
@@ -23,6 +31,11 @@ _LITTER = {
 def is_image_name(name: str) -> bool:
     """Whether a file's name ends as an image's."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def is_unreadable_name(name: str) -> bool:
+    """Whether a file's name ends as that of a photo in a format that is not read."""
+    return os.path.splitext(name)[1].lower() in UNREADABLE_SUFFIXES
 
 
 def is_litter(name: str) -> bool:
@@ -63,6 +76,7 @@ def walk(folder: str | Path, unreadable: list[str] | None = None) -> Iterator[tu
 
 def _is_empty(folder: str) -> bool:
     try:
-        return next(os.scandir(folder), None) is None
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
     except OSError:
         return False  # said when it is walked

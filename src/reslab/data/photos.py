@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reslab.data.dataset import DataSet, Images, Labels, Role
-from reslab.data.decoding import decode_image
+from reslab.data.decoding import LARGEST_FILE, decode_image
 from reslab.data.listing import Listing
 from reslab.data.preprocessing import Preprocessing
 from reslab.environment import available_cores
 from reslab.errors import DataError
 from reslab.files.hashing import hash_arrays
+from reslab.files.regular import read_regular
+from reslab.texts import show_name
 
 __all__ = ["Files", "FolderFiles", "Paths", "PhotoData", "PhotoSplit", "list_photos"]
 
@@ -100,15 +102,15 @@ class FolderFiles:
         """As in `Files`."""
         path = self._path(number)
         try:
-            if not path.is_file():  # a pipe would keep us waiting
-                raise DataError(f"cannot read the image {path}: it is not a regular file.")
-            return path.read_bytes()
+            return read_regular(path, LARGEST_FILE)
+        except DataError as error:
+            raise DataError(f"cannot read the image {show_name(path)}: {error}") from None
         except OSError as error:
-            raise DataError(f"cannot read the image {path}: {error.strerror}.") from None
+            raise DataError(f"cannot read the image {show_name(path)}: {error.strerror}.") from None
 
     def show(self, number: int) -> str:
         """As in `Files`."""
-        return str(self._path(number))
+        return show_name(self._path(number))
 
     def _path(self, number: int) -> Path:
         return self.root / self.paths[number]

@@ -26,6 +26,8 @@ from reslab.data.photos import Paths, PhotoData, PhotoSplit
 from reslab.data.preprocessing import Preprocessing
 from reslab.errors import DataError
 from reslab.files.hashing import file_digest
+from reslab.files.regular import read_regular
+from reslab.texts import show_name
 
 __all__ = ["INDEX_FORMAT", "INDEX_NAME", "check_shards", "is_url", "load_shards", "shard_roles"]
 
@@ -142,7 +144,7 @@ class ShardFiles:
 
     def show(self, number: int) -> str:
         """Shard and name."""
-        return f"{self.paths[number]} in {self._where(number)}"
+        return f"{show_name(self.paths[number])} in {show_name(self._where(number))}"
 
     def read(self, number: int) -> bytes:
         """A photo's content.
@@ -153,7 +155,7 @@ class ShardFiles:
         start, size = int(self.start[number]), int(self.sizes[number])
         content = self._fetch(number, start, size) if is_url(self.place) else self._pread(number, start, size)
         if len(content) != size:
-            raise DataError(f"{self._where(number)} is cut short: it lacks {self.paths[number]}.")
+            raise DataError(f"{self._where(number)} is cut short: it lacks {show_name(self.paths[number])}.")
         return content
 
     def _where(self, number: int) -> str:
@@ -181,10 +183,9 @@ def _read_index(place: str | Path) -> bytes:
     if is_url(place):
         return _get(_connections(), _beside(str(place), INDEX_NAME), {}, 200, _LARGEST_INDEX)
     try:
-        path = Path(place) / INDEX_NAME
-        if (size := path.stat().st_size) > _LARGEST_INDEX:
-            raise DataError(f"the index of {place} has {size:,} bytes; {_LARGEST_INDEX:,} are the most that one has.")
-        return path.read_bytes()
+        return read_regular(Path(place) / INDEX_NAME, _LARGEST_INDEX)
+    except DataError as error:
+        raise DataError(f"cannot read the index of {show_name(place)}: {error}") from None
     except OSError as error:
         raise DataError(f"cannot read the index of {place}: {error.strerror}.") from None
 

@@ -16,12 +16,13 @@ from PIL import Image
 
 from reslab.data.dataset import Images
 from reslab.data.decoding import decode_image, upright
-from reslab.data.names import is_image_name, walk
+from reslab.data.names import is_image_name, is_unreadable_name, walk
 from reslab.data.preprocessing import Preprocessing
 from reslab.deploy.deployed import Deployed, Logits
 from reslab.environment import available_cores
 from reslab.errors import DataError
 from reslab.files.atomic import atomic_path
+from reslab.texts import show_name
 
 __all__ = ["AnyImage", "Prediction", "find_images", "predict", "prediction_table", "read_image", "usual_batch_size"]
 
@@ -50,13 +51,13 @@ class Prediction:
 
     @property
     def shown_path(self) -> str:
-        """The path as text; bytes that are none stay visible."""
-        return os.fsencode(self.path).decode(errors="backslashreplace")
+        """The path as a line of text; bytes that are none stay visible."""
+        return show_name(self.path)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         return {
-            "path": self.shown_path,
+            "path": os.fsencode(self.path).decode(errors="backslashreplace"),
             "labels": list(self.labels),
             "probabilities": list(self.probabilities),
             "error": self.error,
@@ -103,6 +104,8 @@ def usual_batch_size(preprocessing: Preprocessing) -> int:
 def find_images(paths: Iterable[Path | str]) -> Iterator[Path]:
     """Files as they are, and of folders every image file below, by name; without following links to folders.
 
+    Photos in formats that are not read are among them: each gets a sentence of its own.
+
     A folder without images, or one that is closed to us, is yielded itself, and no file can be read from it: it shall
     not go unnoticed.
     """
@@ -114,7 +117,7 @@ def find_images(paths: Iterable[Path | str]) -> Iterator[Path]:
         found, closed = False, list[str]()
         for folder, files in walk(path, closed):
             for name in files:
-                if is_image_name(name):
+                if is_image_name(name) or is_unreadable_name(name):
                     found = True
                     yield Path(folder, name)
         yield from map(Path, closed)
@@ -168,7 +171,8 @@ def prediction_table(path: Path) -> Iterator[Callable[[Prediction], None]]:
                 writer.writerow((prediction.shown_path, "", "", "", prediction.error))
             found = zip(prediction.labels, prediction.probabilities, strict=True)
             writer.writerows(
-                (prediction.shown_path, rank, label, f"{share:.6f}", "") for rank, (label, share) in enumerate(found, 1)
+                (prediction.shown_path, rank, show_name(label), f"{share:.6f}", "")
+                for rank, (label, share) in enumerate(found, 1)
             )
 
         yield write

@@ -14,11 +14,9 @@ from reslab.data.batches import evaluation_batches
 from reslab.data.dataset import Samples
 from reslab.data.normalization import Normalization
 
-__all__ = ["EVALUATION_BATCH", "UNBALANCED", "Evaluation", "evaluate", "score"]
+__all__ = ["EVALUATION_BATCH", "Evaluation", "evaluate", "score"]
 
 PROTOCOL = "one-crop"
-UNBALANCED = 3.0
-"""Times as many images in the largest class as in the smallest, above which one error rate may hide a class."""
 EVALUATION_BATCH = 250
 """Images a forward pass, unless told otherwise."""
 

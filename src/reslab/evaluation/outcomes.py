@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from reslab.data import AnyData, Role
-from reslab.data.dataset import match_classes
+from reslab.data.dataset import UNBALANCED, match_classes
 from reslab.errors import ReslabError
 from reslab.evaluation.cache import cached_scores, scores_key
-from reslab.evaluation.error_rates import UNBALANCED, Evaluation
+from reslab.evaluation.error_rates import Evaluation
 from reslab.evaluation.metrics import calibrate, score_probabilities
 from reslab.evaluation.protocol_options import describe_protocol
 from reslab.evaluation.protocols import EvaluationProtocol

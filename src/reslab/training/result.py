@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from reslab.evaluation.error_rates import UNBALANCED
+from reslab.data.dataset import UNBALANCED
 from reslab.runs import Run
 
 __all__ = ["TrainResult"]
