@@ -5,8 +5,9 @@ import tarfile
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -184,7 +185,7 @@ def _read_archive(path: Path, folder: str, names: list[str]) -> dict[str, bytes]
     return files
 
 
-def _unpacked(path: Path) -> IO[bytes]:
+def _unpacked(path: Path) -> gzip.GzipFile | BufferedReader:
     """An archive's content; whether it is compressed, its first bytes say and not its name."""
     with path.open("rb") as stream:
         compressed = stream.read(len(_GZIP)) == _GZIP
