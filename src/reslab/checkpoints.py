@@ -134,7 +134,7 @@ def load_checkpoint(path: Path, *, unsealed_too: bool = False) -> dict[str, Any]
         raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror}.") from None
     except (OSError, DamagedFileError) as error:
         raise DamagedCheckpointError(f"the checkpoint {path} is damaged ({error}).") from None
-    if not isinstance(state, dict) or "iteration" not in state:
+    if not isinstance(state, dict) or type(state.get("iteration")) is not int or state["iteration"] < 0:
         raise CheckpointError(f"{path} is not a checkpoint of a run.")
     return state
 

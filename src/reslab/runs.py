@@ -25,11 +25,48 @@ from reslab.files.hashing import hash_json
 from reslab.files.records import read_record, write_record
 from reslab.files.rows import RowLog, RowMark
 from reslab.files.sets import finish_replacement
+from reslab.files.shapes import Shape, check_shape
 
 __all__ = ["HeldRun", "Run", "asked_digest", "describe_run", "find_runs"]
 
 _SCHEMA = 2
 _FIRST_SCHEMA = 1  # version 0.1.0's, without checksums
+# What is read of each file here, by its kinds (`reslab.files.shapes`); what version 0.1.0 did not write may be missing.
+_RUN: Shape = {
+    "model": str,
+    "data": {"name": str, "splits": dict},
+    "recipe": {
+        "name": str,
+        "data?": {"batch_size?": int, "val_images?": int, "pad_with?": str},
+        "monitoring?": {"weights?": str},
+        "hardware?": dict,
+        "schedule?": dict,
+    },
+    "seed": int,
+    "data_spec?": (str, None),
+    "val_images?": int,
+    "weights?": (str, None),
+    "shards?": int,
+    "test_curve?": bool,
+    "iterations?": int,
+    "execution?": dict,
+    "classes?": [str],
+}
+_ERRORS = ("train_error", "train_error_clean", "val_error", "test_error")
+_FIGURES: Shape = {
+    "train_error": float,
+    **{f"{name}?": (float, None) for name in (*_ERRORS[1:], "images_per_second", "train_seconds")},
+    **{f"{name}?": (str, None) for name in ("model", "data", "recipe", "asked")},
+    **{
+        f"{name}?": (int, None) for name in ("iterations", "stopped_at", "seed", "warmup_ended_at", "peak_memory_bytes")
+    },
+    **{f"num_{name}_images?": (int, None) for name in ("train_clean", "val", "test")},
+    "rows?": {"num_rows": int, "checksum": str},
+}
+_ROW: Shape = {
+    "iteration": int,
+    **{f"{name}?": (float, None) for name in (*_ERRORS, "loss", "learning_rate", "images_per_second")},
+}
 _OF_THE_FILE = ("schema_version", "asked", "rows")  # what result.json has besides the figures
 # Beginnings of the names of temporary files that are written under the lock; eval writes others without it.
 _LOCKED = (".run.", ".metrics.", ".result.", ".weights.", ".card.", ".normalization.", ".curves.", "..replacing-")
@@ -123,7 +160,11 @@ class Run:
         Raises:
             CheckpointError: there is no run, or its record is damaged or of another version.
         """
-        return _read(self.record_path, (_FIRST_SCHEMA,))
+        record = _read(self.record_path, (_FIRST_SCHEMA,))
+        check_shape(self.record_path, record, _RUN, CheckpointError)
+        for role, split in record["data"]["splits"].items():
+            check_shape(self.record_path, split, {"sha256": str}, CheckpointError, at=f"data.splits.{role}")
+        return record
 
     @property
     def has_checksums(self) -> bool:
@@ -187,6 +228,8 @@ class Run:
             return []
         log = self.row_log()
         rows = log.read()
+        for number, row in enumerate(rows, start=1):
+            check_shape(f"{self.metrics_path}, line {number},", row, _ROW, CheckpointError)
         if self.finished and self._result().get("rows", log.mark) != log.mark:
             raise CheckpointError(
                 f"{self.metrics_path} has other rows than the run had when it was finished; put back a copy of it."
@@ -229,6 +272,7 @@ class Run:
         result = _read(path, () if self.has_checksums else (None,))
         if self.has_checksums and not {"asked", "rows"} <= result.keys():
             raise CheckpointError(f"{path} is no result of a run; put back the file that belongs there.")
+        check_shape(path, result, _FIGURES, CheckpointError)
         self.check_belongs(result, path)
         return result
 

@@ -281,3 +281,52 @@ def test_data_have_one_default_recipe_by_name_folder_or_loaded(tmp_path, digits,
     assert default_recipe(imagenet) == default_recipe(load_data(imagenet, kind="photos")) == "imagenet-90"
     pack_shards(load_data(imagenet, kind="photos"), tmp_path / "shards")
     assert default_recipe(tmp_path / "shards") == "imagenet-90"
+
+
+def test_a_base_that_leads_back_is_a_sentence_with_the_way(tmp_path):
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text(f'base = "{first}"\n')
+    with pytest.raises(RecipeError, match=r"first.toml: its base is itself, in the end"):
+        load_recipe(str(first))
+    first.write_text(f'base = "{second}"\n')
+    second.write_text(f'base = "{first}"\n')
+    with pytest.raises(
+        RecipeError, match=r"first.toml: .*second.toml: its base is itself.*first.toml -> .*second.toml"
+    ):
+        load_recipe(str(first))
+    second.write_text('base = "cifar-paper"\n[optimizer]\nlearning_rate = 1\n')
+    assert load_recipe(str(first)).optimizer.learning_rate == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'base = "cifar-paper"\nx = ' + b"[" * 20_000,
+        b'base = "cifar-paper"\nx = ' + b"{a = " * 20_000,
+        b'base = "cifar-paper"\n' + b"[" + b".".join([b"a"] * 20_000) + b"]\n",
+        b'base = "cifar-paper"\nname = "\xff"\n',
+        b"",
+        bytes(100),
+        b"[]",
+        b"base = 3\n",
+        b"base = []\n",
+        b'base = "cifar-paper"\noptimizer = 3\n',
+        b'base = "cifar-paper"\noptimizer = []\n',
+        b'base = "cifar-paper"\n[optimizer]\nkind = 3\n',
+        b'base = "cifar-paper"\n[optimizer]\nkind = {}\n',
+        b'base = "cifar-paper"\n[optimizer]\nkind = []\n',
+        b'base = "cifar-paper"\n[optimizer]\nlearning_rate = "x"\n',
+        b'base = "cifar-paper"\n[optimizer]\nlearning_rate = nan\n',
+        b'base = "cifar-paper"\n[optimizer]\nlearning_rate = 1979-05-27\n',
+        b'base = "cifar-paper"\n[schedule]\nmilestones = {}\n',
+        b'base = "cifar-paper"\n[schedule]\nlength = ' + b"9" * 4000 + b"\n",
+        b'base = "cifar-paper"\nname = 3\n',
+        b"x = " + b"1" * (2 << 20),
+    ],
+)
+def test_whatever_a_recipes_file_holds_the_sentence_names_it(tmp_path, content):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=r"mine.toml") as caught:
+        load_recipe(str(path))
+    assert len(str(caught.value)) < 10_000

@@ -1,6 +1,5 @@
 """From a trained network to an int8 file that was found to be as good and faster."""
 
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from reslab.deploy.engine_files import ENGINE_FILES, EngineFiles
 from reslab.deploy.gate import Comparison, check, compare
 from reslab.deploy.quantizers import QuantizationError
 from reslab.deploy.runtime import Engine, load_deployed
-from reslab.deploy.writing import writing
+from reslab.deploy.writing import publish
 from reslab.texts import show_size
 from reslab.trained import Trained
 
@@ -146,9 +145,7 @@ def quantize(
             advance = _counting(tell, 2 * len(held_out))
             comparison = compare(float32, int8, held_out, role=role, advance=advance)
         refused = _refused(comparison, gate)
-        for suffix in reversed(files.suffixes):
-            with writing(out.with_suffix(suffix)) as temporary:
-                shutil.copyfile(paths[1].with_suffix(suffix), temporary)
+        publish(paths[1], out, files.suffixes)
         float32_bytes, num_bytes = (files.num_bytes(path) for path in paths)
     return QuantizationReport(
         model=trained.about.model,

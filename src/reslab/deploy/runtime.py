@@ -20,6 +20,7 @@ from reslab.deploy.engines import (
 )
 from reslab.errors import DataError
 from reslab.files.hashing import file_digest
+from reslab.files.sets import read_set
 from reslab.trained import EXPORTED_SUFFIXES, Description
 
 __all__ = ["BIN_DIGEST", "Engine", "load_deployed", "read_metadata", "read_openvino"]
@@ -143,6 +144,10 @@ def read_openvino(path: Path) -> tuple[Any, dict[str, str]]:
     if path.suffix == ".onnx":
         metadata = read_metadata(path)  # first: OpenVINO prints what it thinks of other files
         return _read_model(path), metadata
+    return read_set(path.parent, path.name, lambda: _read_pair(path), DeployError)
+
+
+def _read_pair(path: Path) -> tuple[Any, dict[str, str]]:
     if not path.with_suffix(".bin").is_file():
         raise DeployError(f"{path} needs {path.with_suffix('.bin').name} beside it, which holds the weights.")
     with suppress(OSError):

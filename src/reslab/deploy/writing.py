@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from reslab.deploy.tracing import ExportError
 from reslab.errors import WriteError
 from reslab.files.atomic import atomic_path, naming
 from reslab.files.hashing import file_digest
+from reslab.files.sets import replace_set
 
-__all__ = ["checked_path", "save_openvino", "writing", "writing_openvino"]
+__all__ = ["checked_path", "publish", "save_openvino", "writing", "writing_openvino"]
 
 
 def checked_path(path: Path | str, suffix: str) -> Path:
@@ -52,9 +53,30 @@ def writing_openvino(path: Path) -> Iterator[Path]:
     with _as_export_error(), naming(path), tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder) / "model.xml"  # OpenVINO insists on the suffix
         yield temporary
-        for suffix in (".bin", ".xml"):
-            with writing(path.with_suffix(suffix)) as target:
-                shutil.copyfile(temporary.with_suffix(suffix), target)
+        publish(temporary, path, (".xml", ".bin"))
+
+
+def publish(source: Path, path: Path, suffixes: Sequence[str]) -> None:
+    """Copies files that belong together to where they are wanted: after a crash all are the old ones, or the new ones.
+
+    Args:
+        source: the one by whose name all go.
+        path: what it becomes; the others become those of its name.
+        suffixes: of the files, of which the first is `path`'s.
+
+    Raises:
+        ExportError: a file cannot be written.
+    """
+    for suffix in suffixes:
+        if path.with_suffix(suffix).is_dir():
+            raise ExportError(f"cannot write {path.with_suffix(suffix)}: it is a folder.")
+    names = {suffix: path.with_suffix(suffix).name for suffix in reversed(suffixes)}
+    try:
+        with replace_set(path.parent, list(names.values())) as temporary:
+            for suffix, name in names.items():
+                shutil.copyfile(source.with_suffix(suffix), temporary[name])
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error.strerror or error}.") from None
 
 
 def save_openvino(content: Any, path: Path, metadata: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reslab.errors import ReslabError
 
-__all__ = ["reading"]
+__all__ = ["naming", "reading"]
 
 _OF_BROKEN_CONTENT = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, RuntimeError)
 
@@ -46,6 +46,21 @@ def reading(path: Path | str, error: type[ReslabError], *, also: tuple[type[Exce
         if not isinstance(problem, (*_OF_BROKEN_CONTENT, *also)):
             raise
         raise error(f"{path} is damaged: {_first_line(problem)}.") from None
+
+
+@contextmanager
+def naming(path: Path | str, error: type[ReslabError]) -> Iterator[None]:
+    """Held while sense is made of what a file says: sentences on it, which do not know the file, get its name.
+
+    Raises:
+        error: with the file's name before the sentence.
+    """
+    try:
+        yield
+    except ReslabError as problem:
+        if str(path) in str(problem):
+            raise
+        raise error(f"{path}: {problem}") from None
 
 
 def _first_line(problem: Exception) -> str:

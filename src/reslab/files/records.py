@@ -8,11 +8,14 @@ from typing import Any
 from reslab.errors import ReslabError
 from reslab.files.atomic import json_text, write_text
 from reslab.files.hashing import hash_json
+from reslab.files.reading import reading
 
 __all__ = ["CHECKSUM", "read_record", "record_text", "write_record"]
 
 CHECKSUM = "checksum"
 """Name of the entry that has it."""
+MOST_BYTES = 64 << 20
+"""Of a record: a hundred times the largest of ours. Read, JSON takes up to twenty times as much memory."""
 
 
 def record_text(record: Mapping[str, Any]) -> str:
@@ -48,16 +51,20 @@ def read_record(
     Raises:
         error: the file is missing, damaged, no table, of another version, or not what was written.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(if_missing) from None
-    except (OSError, ValueError, RecursionError) as problem:
-        raise error(f"{path} is damaged: {problem}.") from None
+    if not path.exists():
+        raise error(if_missing)
+    with reading(path, error):
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise error(f"{path} is no record of reslab's: it has {size:,} bytes, and {MOST_BYTES:,} are read at most.")
+        text = path.read_text(encoding="utf-8")
+        if not text.strip("\0 \t\r\n"):
+            raise error(f"{path} is damaged: it is empty, or holds nothing but zeros; put back a copy of the file.")
+        record = json.loads(text)
     if not isinstance(record, dict):
         raise error(f"{path} is damaged: it holds no table.")
     version = record.get("schema_version")
-    if schema_version is not None and version != schema_version and version not in older:
+    known = not isinstance(version, bool | float | dict | list) and version in (schema_version, *older)
+    if schema_version is not None and not known:
         raise error(f"{path} is not a record of schema version {schema_version}.")
     stated = record.pop(CHECKSUM, None)
     if stated is None and checksum and version not in older:

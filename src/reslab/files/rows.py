@@ -12,11 +12,14 @@ from typing import Any, TypedDict
 
 from reslab.errors import ReslabError
 from reslab.files.atomic import fsync, naming, write_text
+from reslab.files.reading import reading
 
 __all__ = ["RowLog", "RowMark"]
 
 Row = dict[str, Any]
 
+MOST_BYTES = 1 << 30
+"""Of a file of rows: four million rows, a hundred thousand times as many as a run has by default."""
 _CHECKSUM = "checksum"
 _DIGITS = 32
 
@@ -118,12 +121,12 @@ class RowLog:
         self._num_rows, self._last = 0, self.anchor
 
     def _lines(self) -> list[bytes]:
-        try:
-            return self.path.read_bytes().splitlines(keepends=True)
-        except FileNotFoundError:
+        if not self.path.exists():
             return []
-        except OSError as problem:
-            raise self.error(f"{self.path} cannot be read: {problem.strerror or problem}.") from None
+        with reading(self.path, self.error):
+            if (size := self.path.stat().st_size) > MOST_BYTES:
+                raise self.error(f"{self.path} has {size:,} bytes, and {MOST_BYTES:,} are read at most.")
+            return self.path.read_bytes().splitlines(keepends=True)
 
     def _line(self, row: Row) -> str:
         """A row as it stands in the file, with its checksum; notes it as the last one."""
@@ -139,7 +142,7 @@ class RowLog:
                 row = json.loads(line)
                 stated = row.pop(_CHECKSUM, None)
                 found = _checksum(self._last, row)
-            except (ValueError, AttributeError, TypeError, RecursionError):
+            except (ValueError, AttributeError, TypeError, RecursionError, MemoryError):
                 raise self._damage(number) from None
             num_bare += stated is None
             if stated != found and not (stated is None and self.bare_too and num_bare == number):

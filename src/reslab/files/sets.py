@@ -73,6 +73,8 @@ def finish_replacement(folder: Path, error: type[ReslabError]) -> None:
     for journal in sorted(folder.glob(_JOURNALS)):
         try:
             record = read_record(journal, schema_version=_SCHEMA, checksum=True, error=error, if_missing="")
+            if not _renames(record.get("files")):
+                raise error(f"{journal} is damaged: its entry files must be names by names.")
         except error:
             if journal.exists():
                 raise
@@ -120,6 +122,10 @@ def _finish(folder: Path, journal: Path, files: dict[str, str]) -> None:
             continue
     fsync(folder)
     journal.unlink(missing_ok=True)
+
+
+def _renames(files: object) -> bool:
+    return isinstance(files, dict) and all(isinstance(name, str) for pair in files.items() for name in pair)
 
 
 def _settled(folder: Path, watched: str, before: tuple[int, ...] | None) -> bool:

@@ -60,7 +60,7 @@ def load_torch_file(path: Path) -> Any:
     with path.open("rb") as stream:
         if stream.read(len(_ARCHIVE)) == _ARCHIVE:
             _check_expansion(stream)
-            if damaged := _damaged_member(stream):
+            if damaged := _damaged_member(stream, unchecked_too=True):
                 raise DamagedFileError(damaged)
         return _load(stream)
 
@@ -204,7 +204,9 @@ def _survey_archive(stream: BinaryIO) -> Survey:
                     "it is a TorchScript program; load it with torch.jit.load, and save `program.state_dict()` with "
                     "torch.save"
                 )
-            with archive.open(name) as member:
+            info = archive.getinfo(name)
+            info.CRC = None  # type: ignore[assignment]  # which is verified elsewhere, where there is one
+            with archive.open(info) as member:
                 found = survey(member)  # type: ignore[arg-type]
     except DamagedFileError:
         raise
@@ -281,9 +283,12 @@ def _is_archive(stream: BinaryIO) -> bool:
     return end.startswith(_END_OF_ARCHIVE) and end.endswith(b"\0\0")
 
 
-def _damaged_member(stream: BinaryIO) -> str:
+def _damaged_member(stream: BinaryIO, *, unchecked_too: bool = False) -> str:
+    """Why an archive is damaged, by its members' checksums; torch can be told to write none, which are 0 then."""
     try:
         with zipfile.ZipFile(stream) as archive:
+            for info in archive.infolist() if unchecked_too else ():
+                info.CRC = info.CRC or None  # type: ignore[assignment]  # what zipfile does not compare
             member = archive.testzip()
     except Exception as error:  # damaged headers lead to any exception, NotImplementedError among them
         return f"its archive cannot be read: {error}"

@@ -5,7 +5,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["adapt_channels"]
+from reslab.errors import ReslabWarning
+
+__all__ = ["ChannelsAdaptedWarning", "adapt_channels"]
+
+
+class ChannelsAdaptedWarning(ReslabWarning):
+    """The weights' first convolution was for another number of channels, and was fitted to the model's."""
 
 
 def adapt_channels(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:

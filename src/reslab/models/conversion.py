@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from reslab.errors import ModelError, WeightsError
-from reslab.models.build import build
+from reslab.files.reading import naming
 from reslab.models.features import FeatureNetwork
 from reslab.models.layouts import LAYOUTS, WRITABLE_LAYOUTS
 from reslab.models.spec import NetSpec
 from reslab.models.weight_files import split_choice
-from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, LoadReport, load_weights, read_card, write_state_dict
+from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, LoadReport, build_loaded, read_card, write_state_dict
 from reslab.models.zoo import parse_model, spell
 
 __all__ = ["ConversionReport", "convert_network", "convert_weights"]
@@ -81,7 +81,9 @@ def convert_weights(
     if path.is_dir() and (path / CARD_NAME).is_file():
         if model is not None:
             raise WeightsError(f"{path} says itself which network it is for; leave --model out.")
-        spec, path = NetSpec.from_dict(read_card(path).get("net")), path / WEIGHTS_NAME
+        card, path = read_card(path), path / WEIGHTS_NAME
+        with naming(path.with_name(CARD_NAME), WeightsError):
+            spec = NetSpec.from_dict(card.get("net"))
     elif path.is_dir():
         raise WeightsError(f"{path} is not the folder of a finished run.")
     elif model is None:
@@ -95,8 +97,7 @@ def convert_weights(
     if target.exists() and Path(file).exists() and target.samefile(file):
         raise WeightsError(f"{target} is the file that is read; choose another name.")
     _check_layout(to, spec)
-    network = build(spec)
-    report = load_weights(network, path, layout, replace_head=False)
+    network, report = build_loaded(spec, path, layout)
     return _written(network, report, target, to)
 
 

@@ -4,22 +4,29 @@ Every tensor is accounted for. A prefix is taken off where the tensors behind it
 over but a classifier with another one.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from reslab.errors import WeightsError
+from reslab.errors import ModelError, ReslabWarning, WeightsError
 from reslab.models.channels import adapt_channels
 from reslab.models.layouts import fold_biases, guess_layout, plain_keys, to_reslab_keys
+from reslab.models.spec import NetSpec
 from reslab.models.weight_files import Table
+from reslab.models.zoo import spell
 
-__all__ = ["Match", "Way", "check_values", "match", "ways"]
+__all__ = ["Match", "PaddingWarning", "Way", "check_values", "match", "say_padding", "ways"]
 
 _OPTIONAL = "num_batches_tracked"  # a counter that old files lack, and that no forward pass of ours reads
 _MOST_PREFIX_PARTS = 4  # model.module.backbone.body
+
+
+class PaddingWarning(ReslabWarning):
+    """Weights were loaded into a network whose shortcuts pad their channels otherwise than the file's probably do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +136,24 @@ def check_values(given: Mapping[str, Tensor], own: Mapping[str, Tensor], name: s
         what = _unfit(value, own[key])
         if what:
             raise WeightsError(f"{name} holds {what} in {key}. Nothing was loaded.")
+
+
+def say_padding(model: nn.Module, name: str, layout: str) -> None:
+    """Warns of akamaster's weights in shortcuts that pad at the end: they fit, and answer nonsense."""
+    spec = getattr(model, "spec", None)
+    if layout not in ("akamaster", "kuangliu") or not isinstance(spec, NetSpec):
+        return
+    if spec.shortcut == "A" and spec.shortcut_padding == "append":
+        try:
+            other = spell(replace(spec, shortcut_padding="split"))
+        except ModelError:  # an odd number of new channels has no two halves
+            return
+        warnings.warn(
+            f"{name} has akamaster's names, whose nets pad the shortcuts' channels on both sides, and this one pads "
+            f"them at the end; if these are akamaster's weights, write {other}.",
+            PaddingWarning,
+            stacklevel=4,
+        )
 
 
 def _unfit(value: Tensor, own: Tensor) -> str:

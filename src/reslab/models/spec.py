@@ -5,9 +5,16 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
 from reslab.errors import ModelError
-from reslab.fields import build, check, knob, to_plain
+from reslab.fields import build, check, knob, show, to_plain
 
-__all__ = ["NetSpec"]
+__all__ = ["MOST_BLOCKS", "MOST_NUMBER", "MOST_WEIGHTS", "NetSpec"]
+
+MOST_BLOCKS = 1 << 16
+"""Of all stages together; ResNet-1202 has 600, and each takes a millisecond to build."""
+MOST_WEIGHTS = 1 << 33
+"""Of a network: 32 GiB in float32, a hundred times those of the largest that has a name."""
+MOST_NUMBER = 1 << 31
+"""In a field: more channels or classes than any machine holds, and few enough to calculate with."""
 
 Family = Literal["resnet", "vgg"]
 Block = Literal["basic", "bottleneck", "single", "triple"]
@@ -175,11 +182,27 @@ class NetSpec:
                 f"replace_stride_with_dilation must have {len(self.blocks) - 1} entries, one for each stage after the "
                 f"first, not {self.replace_stride_with_dilation}."
             )
+        self._check_size()
         for needless, why in self._contradictions():
             if needless:
                 raise ModelError(why)
         if self.family == "resnet" and self.shortcut in ("A", "avgpool", "gated"):
             self._check_parameter_free()
+
+    def _check_size(self) -> None:
+        """Refuses networks that no machine holds before they are built: 100 bytes of a card can ask for one."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            if any(type(number) is int and number > MOST_NUMBER for number in numbers):
+                raise ModelError(f"{field.name} must be numbers up to {MOST_NUMBER:,}, not {show(value)}.")
+        if sum(self.blocks) > MOST_BLOCKS:
+            raise ModelError(
+                f"blocks={show(self.blocks)} are {sum(self.blocks):,}, and {MOST_BLOCKS:,} are built at most."
+            )
+        if (weights := self.least_weights) > MOST_WEIGHTS:
+            asked = f"blocks={show(self.blocks)}, widths={show(self.widths)}, num_classes={self.num_classes}"
+            raise ModelError(f"{asked} has more than {weights:,} weights, and {MOST_WEIGHTS:,} are built at most.")
 
     def _contradictions(self) -> Iterator[tuple[bool, str]]:
         """Pairs of a condition that must not hold, and what to say where it does."""
@@ -266,6 +289,22 @@ class NetSpec:
     def inner_width(self, width: int) -> int:
         """Channels of a bottleneck's 3x3 convolution in a stage of this width."""
         return int(width * (self.width_per_group / 64.0)) * self.groups
+
+    @property
+    def least_weights(self) -> int:
+        """How many weights the network has at least: of its blocks' convolutions and its classifier."""
+        if self.family == "vgg":
+            hidden = 4096
+            convolutions = sum(
+                9 * width**2 * (count - 1) for count, width in zip(self.blocks, self.widths, strict=True)
+            )
+            return convolutions + hidden * (49 * self.widths[-1] + hidden + self.num_classes)
+        total = 9 * self.in_channels * self.stem_channels // 2 + self.widths[-1] * self.expansion * self.num_classes
+        for count, width in zip(self.blocks, self.widths, strict=True):
+            inner, out = self.inner_width(width), width * self.expansion
+            bottleneck = 2 * out * inner + 9 * inner**2 // self.groups
+            total += (count - 1) * (bottleneck if self.block == "bottleneck" else 9 * width**2 * self.layers_per_block)
+        return total
 
     @property
     def expansion(self) -> int:

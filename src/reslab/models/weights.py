@@ -2,22 +2,25 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from reslab.errors import ModelError, ReslabWarning, WeightsError
+from reslab.errors import ReslabWarning, WeightsError
 from reslab.files.atomic import atomic_path
 from reslab.files.hashing import file_digest
 from reslab.files.records import read_record, record_text
 from reslab.files.safetensors_file import save_safetensors
 from reslab.files.sets import read_set, replace_set
 from reslab.files.torch_file import save_torch_file
+from reslab.models.build import build, skeleton
 from reslab.models.caffe import CAFFE_SUFFIX
+from reslab.models.channels import ChannelsAdaptedWarning
+from reslab.models.features import FeatureNetwork
 from reslab.models.layouts import LAYOUTS, from_reslab_keys, plain_keys
-from reslab.models.matching import Match, Way, check_values, match, ways
+from reslab.models.matching import Match, PaddingWarning, Way, check_values, match, say_padding, ways
 from reslab.models.spec import NetSpec
 from reslab.models.weight_files import (
     Table,
@@ -29,7 +32,6 @@ from reslab.models.weight_files import (
     preferred,
     split_choice,
 )
-from reslab.models.zoo import spell
 
 __all__ = [
     "CARD_NAME",
@@ -40,6 +42,7 @@ __all__ = [
     "LoadReport",
     "PaddingWarning",
     "WeightsChoiceWarning",
+    "build_loaded",
     "fetch_weights",
     "load_weights",
     "read_card",
@@ -52,19 +55,12 @@ WEIGHTS_NAME = "weights.safetensors"
 NORMALIZATION_NAME = "normalization.safetensors"
 CARD_NAME = "card.json"
 _CARD_SCHEMA = 2
+_LARGE = 1 << 28  # weights, a gibibyte: from here on shapes are compared before a network is built
 _FIRST_CARD_SCHEMA = 1  # version 0.1.0's, without a checksum of its own
-
-
-class ChannelsAdaptedWarning(ReslabWarning):
-    """The weights' first convolution was for another number of channels, and was fitted to the model's."""
 
 
 class HeadReplacedWarning(ReslabWarning):
     """Weights were loaded but for the classifier, which is for another number of classes and starts afresh."""
-
-
-class PaddingWarning(ReslabWarning):
-    """Weights were loaded into a network whose shortcuts pad their channels otherwise than the file's probably do."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +152,41 @@ def load_weights(
     if layout != "auto" and layout not in LAYOUTS:
         raise WeightsError(f"there is no layout {layout!r}: choose auto or one of {', '.join(LAYOUTS)}.")
     own = model.state_dict()
+    if any(value.is_meta for value in own.values()):
+        raise WeightsError("the model has no values to replace: it is on torch's device meta; build it on another.")
+    return _take(model, own, *_matched(own, source, layout, table, replace_head, progress))
+
+
+def build_loaded(
+    spec: NetSpec, source: Path | str, layout: str = "auto", *, replace_head: bool = False
+) -> tuple[FeatureNetwork, LoadReport]:
+    """A network with weights; one that is large is built only when they fit.
+
+    Args:
+        spec: of the network.
+        source: as in `load_weights`.
+        layout: likewise.
+        replace_head: likewise.
+
+    Raises:
+        WeightsError: as in `load_weights`.
+    """
+    network = build(spec) if spec.least_weights < _LARGE else None
+    own = (skeleton(spec) if network is None else network).state_dict()
+    found = _matched(own, source, layout, None, replace_head, False)
+    network = build(spec) if network is None else network
+    return network, _take(network, network.state_dict(), *found)
+
+
+def _matched(
+    own: Mapping[str, Tensor],
+    source: Path | str | Mapping[str, Tensor],
+    layout: str,
+    table: str | None,
+    replace_head: bool,
+    progress: bool,
+) -> tuple[str, Way, Match]:
+    """What to call a source in messages, and how its tensors fit those of a network, of which only shapes are seen."""
     if isinstance(source, Mapping):
         name, tables = "the state dict", [Table("", dict(source))]
     else:
@@ -164,21 +195,20 @@ def load_weights(
         layout = "caffe"
     way, found = _fitting(name, tables, layout, own, replace_head)
     check_values(found.given, own, name)
+    return name, way, found
+
+
+def _take(model: nn.Module, own: Mapping[str, Tensor], name: str, way: Way, found: Match) -> LoadReport:
+    """Gives a network the tensors that were found to fit it."""
     model.load_state_dict({key: found.given.get(key, value) for key, value in own.items()})
     if found.replaced_head:
-        warnings.warn(f"{name}: {found.replaced_head}.", HeadReplacedWarning, stacklevel=2)
+        warnings.warn(f"{name}: {found.replaced_head}.", HeadReplacedWarning, stacklevel=3)
     if found.adapted:
-        warnings.warn(f"{name}: {found.adapted}.", ChannelsAdaptedWarning, stacklevel=2)
-    _say_padding(model, name, found.layout)
-    return LoadReport(
-        found.layout,
-        tuple(key for key in own if key in found.given),
-        found.folded,
-        found.replaced_head,
-        way.label.removesuffix(way.prefix.rstrip(".")).rstrip("."),
-        way.prefix,
-        found.adapted,
-    )
+        warnings.warn(f"{name}: {found.adapted}.", ChannelsAdaptedWarning, stacklevel=3)
+    say_padding(model, name, found.layout)
+    matched = tuple(key for key in own if key in found.given)
+    table = way.label.removesuffix(way.prefix.rstrip(".")).rstrip(".")
+    return LoadReport(found.layout, matched, found.folded, found.replaced_head, table, way.prefix, found.adapted)
 
 
 def _open(source: str, table: str | None, *, progress: bool) -> tuple[str, list[Table]]:
@@ -226,24 +256,6 @@ def _say_which(name: str, taken: str, others: list[str]) -> None:
         warnings.warn(
             f"{name} holds several sets of weights, and {taken} was taken; write {choices} for the other.",
             WeightsChoiceWarning,
-            stacklevel=3,
-        )
-
-
-def _say_padding(model: nn.Module, name: str, layout: str) -> None:
-    """Warns of akamaster's weights in shortcuts that pad at the end: they fit, and answer nonsense."""
-    spec = getattr(model, "spec", None)
-    if layout not in ("akamaster", "kuangliu") or not isinstance(spec, NetSpec):
-        return
-    if spec.shortcut == "A" and spec.shortcut_padding == "append":
-        try:
-            other = spell(replace(spec, shortcut_padding="split"))
-        except ModelError:  # an odd number of new channels has no two halves
-            return
-        warnings.warn(
-            f"{name} has akamaster's names, whose nets pad the shortcuts' channels on both sides, and this one pads "
-            f"them at the end; if these are akamaster's weights, write {other}.",
-            PaddingWarning,
             stacklevel=3,
         )
 

@@ -92,5 +92,7 @@ def read_plan(folder: Path) -> Plan:
             jobs=[Job.from_dict(job) for job in record["jobs"]],
             budget=record["budget"],
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
         raise ReslabError(f"{path} is damaged: it lacks {error}.") from None
+    except (TypeError, AttributeError, ReslabError) as error:
+        raise ReslabError(f"{path} is damaged: {error}.") from None

@@ -69,7 +69,7 @@ def _may_be_ours(path: Path) -> bool:
     """Whether a record is an experiment's, or damaged."""
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError, MemoryError):
         return True
     known = isinstance(content, dict) and content.get("experiment") in EXPERIMENTS
     return known and content.get("schema_version") == SCHEMA

@@ -14,6 +14,7 @@ from reslab.data.normalization import Normalization
 from reslab.data.preprocessing import Preprocessing
 from reslab.errors import CheckpointError, DataError, ReslabError, WeightsError
 from reslab.files.hashing import file_digest, hash_arrays
+from reslab.files.reading import naming, reading
 from reslab.files.sets import read_set
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
@@ -25,18 +26,18 @@ from reslab.models.weights import (
     NORMALIZATION_NAME,
     WEIGHTS_NAME,
     HeadReplacedWarning,
+    build_loaded,
     load_weights,
     read_card,
 )
 from reslab.models.zoo import base_name, parse_model, spell
 from reslab.runs import Run
+from reslab.trained.cards import LARGEST_INPUT, check_card
 from reslab.trained.description import LARGEST_WHOLE_SIDE, Description, usual_view
 from reslab.trained.reference import Reference
 
 __all__ = ["LARGEST_INPUT", "Trained", "load_trained"]
 
-LARGEST_INPUT = 1 << 14
-"""Side of an input, in pixels, at most."""
 _FRESH_SEED = 0
 _LARGEST_PIXEL = 255
 
@@ -182,10 +183,10 @@ def _read_folder(reference: Reference, folder: Path, input_size: int | None) -> 
             reference.run.check_belongs(card, folder / CARD_NAME)
         except CheckpointError as error:
             raise WeightsError(str(error)) from None
+    check_card(folder / CARD_NAME, card)
     normalization = _normalization_of(card, folder)
-    spec, about = _described(card, reference, normalization, input_size)
-    model = build(spec)
-    load_weights(model, folder / WEIGHTS_NAME, replace_head=False)
+    spec, about = _described(card, reference, normalization, input_size, folder / CARD_NAME)
+    model, _ = build_loaded(spec, folder / WEIGHTS_NAME)
     return Trained(model.eval(), about)
 
 
@@ -211,21 +212,28 @@ def _from_checkpoint(reference: Reference, run: Run, input_size: int | None) -> 
             f"{run.folder} is a run of version 0.1.0 that is not finished; end it with `reslab train --finish "
             f"--run-dir {run.folder}`, or go on with --resume."
         )
-    normalization = Normalization(state["seen"]["mean"].numpy(), state["seen"]["std"].numpy())
-    spec, about = _described(state["card"], reference, normalization, input_size)
-    model = build(spec)
-    average = {key.removeprefix("module."): value for key, value in state["average"].items() if key != "n_averaged"}
-    load_weights(model, average or state["model"], replace_head=False)
+    with reading(path, WeightsError):
+        check_card(path, state["card"])
+        normalization = Normalization(state["seen"]["mean"].numpy(), state["seen"]["std"].numpy())
+        spec, about = _described(state["card"], reference, normalization, input_size, path)
+        model = build(spec)
+        average = {key.removeprefix("module."): value for key, value in state["average"].items() if key != "n_averaged"}
+        with naming(path, WeightsError):
+            load_weights(model, average or state["model"], replace_head=False)
     tensors = (tensor.numpy() for tensor in model.state_dict().values())
     note = f"{reference.name} is not finished: its state after iteration {state['iteration']:,} is used ({path.name})."
     return Trained(model.eval(), replace(about, sha256=hash_arrays(*tensors), note=note))
 
 
 def _described(
-    card: Mapping[str, Any], reference: Reference, normalization: Normalization, input_size: int | None
+    card: Mapping[str, Any],
+    reference: Reference,
+    normalization: Normalization,
+    input_size: int | None,
+    path: Path,
 ) -> tuple[NetSpec, Description]:
     """The network of a card, and how it sees images."""
-    try:
+    with naming(path, WeightsError), reading(path, WeightsError):
         spec = NetSpec.from_dict(card["net"])
         view = _view_of(card, spec.in_channels, input_size)
         about = Description(
@@ -241,19 +249,17 @@ def _described(
             data=reference.data,
             val_images=reference.val_images,
         )
-    except (KeyError, TypeError) as error:
-        raise WeightsError(f"the card in {reference.folder} lacks {error}.") from None
     return spec, about
 
 
 def _normalization_of(card: Mapping[str, Any], folder: Path) -> Normalization:
-    try:
-        described = card["normalization"]
-        if described["kind"] == "per-channel":
-            mean, std = described["mean"], described["std"]
-            return Normalization.per_channel(tuple(mean), tuple(std), len(mean))
-    except (KeyError, TypeError) as error:
-        raise WeightsError(f"the card in {folder} lacks {error}.") from None
+    described = card["normalization"]
+    if described["kind"] == "per-channel":
+        with naming(folder / CARD_NAME, WeightsError):
+            channels = NetSpec.from_dict(card["net"]).in_channels
+            return Normalization.per_channel(tuple(described["mean"]), tuple(described["std"]), channels)
+    if described["kind"] != "per-pixel-mean":
+        raise WeightsError(f"{folder / CARD_NAME} is damaged: there is no normalisation {described['kind']!r}.")
     try:
         return Normalization.load(folder / NORMALIZATION_NAME)
     except DataError as error:
@@ -288,9 +294,8 @@ def _from_weights(
             network = build(spec)
         note = f"{reference.name} gets fresh, random weights, which have learned nothing; give --weights, or a run."
     else:
-        network, note = build(spec), ""
         path, card = locate_weights(spec, base_name(reference.model), reference.weights)
-        _load_whole(network, path)
+        network, note = _load_whole(spec, path), ""
         file, table = split_choice(str(path))
         sha256 = None if table else file_digest(Path(file))  # a file of several tables has several networks
     if card and normalization is None:
@@ -319,13 +324,14 @@ def _view_for(card: WeightCard | None, side: int, channels: int) -> Preprocessin
     return usual_view(side, side, channels, resize=resize, interpolation=card.interpolation)
 
 
-def _load_whole(network: FeatureNetwork, path: Path) -> None:
+def _load_whole(spec: NetSpec, path: Path) -> FeatureNetwork:
     """Loads a file whose classifier must fit, too, and says how to make it so where only that does not."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", HeadReplacedWarning)
         try:
-            load_weights(network, path)
+            network, _ = build_loaded(spec, path, replace_head=True)
         except HeadReplacedWarning as warning:
             raise WeightsError(
-                f"{path} does not fit {spell(network.spec)}: {warning} Give --num-classes as in the file."
+                f"{path} does not fit {spell(spec)}: {warning} Give --num-classes as in the file."
             ) from None
+    return network

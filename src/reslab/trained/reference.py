@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from reslab.errors import ModelError, WeightsError
+from reslab.files.reading import reading
+from reslab.files.shapes import check_shape
 from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, read_card
 from reslab.models.zoo import parse_model
 from reslab.runs import Run
@@ -92,14 +94,19 @@ class Reference:
     @property
     def batch_size(self) -> int:
         """Images an iteration of a run's training."""
-        return int(self._record["recipe"]["data"]["batch_size"])
+        with reading(Run(self.folder or Path()).record_path, WeightsError):
+            return int(self._record["recipe"]["data"]["batch_size"])
 
     @property
     def _record(self) -> dict[str, Any]:
         """What was written when the run was started, or else the card."""
         if self.folder is None:
             return {}
-        return self.run.record if self.run else read_card(self.folder, verify=False)
+        if self.run:
+            return self.run.record
+        card = read_card(self.folder, verify=False)
+        check_shape(self.folder / CARD_NAME, card, {"data_spec?": (str, None), "val_images?": int}, WeightsError)
+        return card
 
 
 def _parted(name: str) -> tuple[str, str | None]:

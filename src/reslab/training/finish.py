@@ -15,6 +15,7 @@ from reslab.environment import resident_bytes
 from reslab.errors import CheckpointError
 from reslab.evaluation import EVALUATION_BATCH, Evaluation, Measurement, evaluate, measure_batch_norm
 from reslab.files.hashing import hash_json
+from reslab.files.reading import reading
 from reslab.files.rows import RowLog
 from reslab.models import spell
 from reslab.models.weights import save_weights
@@ -57,7 +58,7 @@ def finish_run(
     """
     run, recipe, data, iteration = plan.run, plan.recipe, plan.data, state.iteration
     if recipe.monitoring.weights == "best-on-val":
-        state.load_weights(_best_state(plan, state))
+        _take_best(plan, state)
     model = state.eval_model
     if num_images := recipe.monitoring.precise_bn_images:
         part = recipe.data.batch_size // recipe.optimizer.accumulate  # over which training took its statistics
@@ -90,6 +91,11 @@ def finish_run(
     held.check()
     run.finish(figures, rows.mark)
     return figures
+
+
+def _take_best(plan: Plan, state: TrainingState) -> None:
+    with reading(plan.run.checkpoints / BEST_NAME, CheckpointError):
+        state.load_weights(_best_state(plan, state))
 
 
 def _best_state(plan: Plan, state: TrainingState) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from reslab.checkpoints import (
 )
 from reslab.data.dataset import Role
 from reslab.errors import CheckpointError, DataError, DivergenceError
+from reslab.files.reading import reading
 from reslab.files.rows import RowLog
 from reslab.models.weights import NORMALIZATION_NAME
 from reslab.runs import HeldRun
@@ -104,7 +105,8 @@ class Trainer:
                 f"{self.run.folder / NORMALIZATION_NAME} is not the one that {path} was trained with; put back a copy "
                 "of it."
             )
-        self.state.load_state_dict(saved)
+        with reading(path, CheckpointError):
+            self.state.load_state_dict(saved)
         if "rows" in saved:
             self.rows.keep(saved["rows"], str(path))
         else:  # of version 0.1.0

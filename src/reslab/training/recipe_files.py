@@ -22,8 +22,16 @@ _RATE_FAMILIES = {
 _USUAL_RATES = {"sgd": 0.1, "muon": 0.1, "adamw": 0.001, "lamb": 0.005}
 
 
-def load_recipe(name_or_file: str) -> Recipe:
+MOST_BYTES = 1 << 20
+"""Of a recipe's file, which has two hundred lines where all fields are given."""
+
+
+def load_recipe(name_or_file: str, *, bases: tuple[Path, ...] = ()) -> Recipe:
     """A built-in recipe by name, or one from a TOML file.
+
+    Args:
+        name_or_file: the name, or the path of a file that ends in .toml.
+        bases: files that led here by their `base`, of which none can be the base again.
 
     Raises:
         RecipeError: no such recipe (the message suggests near names), or a bad file.
@@ -32,39 +40,51 @@ def load_recipe(name_or_file: str) -> Recipe:
         return RECIPES[name_or_file]
     path = Path(name_or_file)
     if path.suffix == ".toml":
-        return recipe_from_toml(path)
+        return recipe_from_toml(path, bases=bases)
     hint = suggestion(name_or_file, RECIPES, f"; there are {', '.join(RECIPES)}, or the path of a .toml file.")
     raise RecipeError(f"there is no recipe named {name_or_file!r}{hint}")
 
 
-def recipe_from_toml(path: Path) -> Recipe:
+def recipe_from_toml(path: Path, *, bases: tuple[Path, ...] = ()) -> Recipe:
     """A recipe from a TOML file: `base = "cifar-paper"`, and tables with the fields that differ.
 
+    Args:
+        path: of the file.
+        bases: as in `load_recipe`.
+
     Raises:
-        RecipeError: the file cannot be read, names an unknown base or field, or has a bad value.
+        RecipeError: the file cannot be read, names an unknown base or field, or has a bad value; or its base is itself.
     """
+    if path.resolve() in bases:
+        way = " -> ".join(map(str, (*bases[bases.index(path.resolve()) :], path)))
+        raise RecipeError(f"its base is itself, in the end ({way}); name one that is there.")
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise RecipeError(f"the recipe {path} has more than {MOST_BYTES:,} bytes; it is no recipe.")
         text = path.read_bytes().decode()
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"the recipe {path} is no valid TOML: {error}.") from None
-    return recipe_from_text(text, str(path), path.stem)
+    return recipe_from_text(text, str(path), path.stem, bases=(*bases, path.resolve()))
 
 
-def recipe_from_text(text: str, where: str, name: str) -> Recipe:
+def recipe_from_text(text: str, where: str, name: str, *, bases: tuple[Path, ...] = ()) -> Recipe:
     """A recipe from TOML.
 
     Args:
         text: the TOML.
         where: it stands, for messages.
         name: of the recipe, where the text gives none.
+        bases: as in `load_recipe`, with the file of the text.
 
     Raises:
         RecipeError: no TOML, an unknown base or field, or a bad value.
     """
     try:
         values = tomllib.loads(text)
+    except RecursionError:
+        raise RecipeError(f"the recipe {where} is no valid TOML: it is nested too deeply.") from None
     except ValueError as error:
         raise RecipeError(f"the recipe {where} is no valid TOML: {error}.") from None
     base = values.pop("base", None)
@@ -72,9 +92,11 @@ def recipe_from_text(text: str, where: str, name: str) -> Recipe:
         raise RecipeError(f'the recipe {where} must say what it changes: base = "cifar-paper".')
     values.setdefault("name", name)
     try:
-        return changed(load_recipe(base), values)
+        return changed(load_recipe(base, bases=bases), values)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
+    except RecursionError:
+        raise RecipeError(f"{where}: its bases are too many, or its tables too deep.") from None
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
