@@ -19,10 +19,14 @@ from reslab.models.spec import NetSpec
 from reslab.models.weight_files import Table
 from reslab.models.zoo import spell
 
-__all__ = ["Match", "PaddingWarning", "Way", "check_values", "match", "say_padding", "ways"]
+__all__ = ["HeadReplacedWarning", "Match", "PaddingWarning", "Way", "check_values", "match", "say_padding", "ways"]
 
 _OPTIONAL = "num_batches_tracked"  # a counter that old files lack, and that no forward pass of ours reads
 _MOST_PREFIX_PARTS = 4  # model.module.backbone.body
+
+
+class HeadReplacedWarning(ReslabWarning):
+    """Weights were loaded but for the classifier, which is for another number of classes and starts afresh."""
 
 
 class PaddingWarning(ReslabWarning):

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reslab.errors import ReslabWarning, WeightsError
+from reslab.errors import WeightsError
 from reslab.files.atomic import atomic_path
 from reslab.files.hashing import file_digest
 from reslab.files.records import read_record, record_text
@@ -20,7 +20,16 @@ from reslab.models.caffe import CAFFE_SUFFIX
 from reslab.models.channels import ChannelsAdaptedWarning
 from reslab.models.features import FeatureNetwork
 from reslab.models.layouts import LAYOUTS, from_reslab_keys, plain_keys
-from reslab.models.matching import Match, PaddingWarning, Way, check_values, match, say_padding, ways
+from reslab.models.matching import (
+    HeadReplacedWarning,
+    Match,
+    PaddingWarning,
+    Way,
+    check_values,
+    match,
+    say_padding,
+    ways,
+)
 from reslab.models.spec import NetSpec
 from reslab.models.weight_files import (
     Table,
@@ -57,10 +66,6 @@ CARD_NAME = "card.json"
 _CARD_SCHEMA = 2
 _LARGE = 1 << 28  # weights, a gibibyte: from here on shapes are compared before a network is built
 _FIRST_CARD_SCHEMA = 1  # version 0.1.0's, without a checksum of its own
-
-
-class HeadReplacedWarning(ReslabWarning):
-    """Weights were loaded but for the classifier, which is for another number of classes and starts afresh."""
 
 
 @dataclass(frozen=True)
