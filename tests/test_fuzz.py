@@ -25,7 +25,7 @@ from reslab.errors import DataError, ReslabError
 from reslab.evaluation import evaluate
 from reslab.files.torch_file import save_torch_file
 from reslab.models import create_model
-from reslab.models.weights import write_state_dict
+from reslab.models.conversion import write_state_dict
 from reslab.paper.record import Record
 from reslab.runs import Run
 from reslab.trained import load_trained

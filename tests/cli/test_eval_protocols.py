@@ -16,7 +16,8 @@ from reslab.analysis.plots import plot_contact_sheet
 from reslab.cli.main import main
 from reslab.data.imagenet import imagenet_names
 from reslab.models import create_model
-from reslab.models.weights import read_card, write_state_dict
+from reslab.models.conversion import write_state_dict
+from reslab.models.weights import read_card
 from reslab.training import train
 
 TINY = "resnet18[blocks=1-1-1-1,widths=8-8-8-8]"

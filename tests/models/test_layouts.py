@@ -7,8 +7,9 @@ from torch import nn
 
 from reslab.errors import WeightsError
 from reslab.models import create_model
+from reslab.models.conversion import write_state_dict
 from reslab.models.layouts import from_reslab_keys, guess_layout
-from reslab.models.weights import HeadReplacedWarning, load_weights, write_state_dict
+from reslab.models.weights import HeadReplacedWarning, load_weights
 
 TIMM = {  # timm's name: ours, and the names that the file has
     "resnet18": ("resnet18", "torchvision"),

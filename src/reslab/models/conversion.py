@@ -5,16 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from reslab.errors import ModelError, WeightsError
+from reslab.files.atomic import atomic_path
 from reslab.files.reading import naming
+from reslab.files.safetensors_file import save_safetensors
+from reslab.files.torch_file import save_torch_file
 from reslab.models.features import FeatureNetwork
-from reslab.models.layouts import LAYOUTS, WRITABLE_LAYOUTS
+from reslab.models.layouts import LAYOUTS, WRITABLE_LAYOUTS, from_reslab_keys
 from reslab.models.spec import NetSpec
 from reslab.models.weight_files import split_choice
-from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, LoadReport, build_loaded, read_card, write_state_dict
+from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, LoadReport, build_loaded, read_card
 from reslab.models.zoo import parse_model, spell
 
-__all__ = ["ConversionReport", "convert_network", "convert_weights"]
+__all__ = ["ConversionReport", "convert_network", "convert_weights", "write_state_dict"]
 
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -140,3 +145,27 @@ def _check_layout(name: str, spec: NetSpec) -> None:
     hint = f"; use --to {others[0]}" if others else ""
     served = " and ".join(LAYOUTS[name].networks)
     raise ModelError(f"--to {name} is for {served} networks, and this is a {kind}{hint}.")
+
+
+def write_state_dict(model: nn.Module, path: Path, layout: str = "torchvision") -> int:
+    """Writes a model's weights with a library's names, atomically.
+
+    Args:
+        model: as `create_model` builds it.
+        path: ending in `.safetensors`, or in `.pth` or `.pt` for a file as torch saves it.
+        layout: torchvision, timm, timm-preact, timm-vgg, akamaster or kuangliu.
+
+    Returns:
+        How many tensors were written.
+
+    Raises:
+        WeightsError: nobody reads that layout.
+    """
+    state = from_reslab_keys(model.state_dict(), layout)
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    with atomic_path(path) as temporary:
+        if path.suffix == ".safetensors":
+            save_safetensors(tensors, temporary, {"format": "pt"})
+        else:
+            save_torch_file(tensors, temporary)
+    return len(tensors)

@@ -9,17 +9,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from reslab.errors import WeightsError
-from reslab.files.atomic import atomic_path
 from reslab.files.hashing import file_digest
 from reslab.files.records import read_record, record_text
 from reslab.files.safetensors_file import save_safetensors
 from reslab.files.sets import read_set, replace_set
-from reslab.files.torch_file import save_torch_file
 from reslab.models.build import build, skeleton
 from reslab.models.caffe import CAFFE_SUFFIX
 from reslab.models.channels import ChannelsAdaptedWarning
 from reslab.models.features import FeatureNetwork
-from reslab.models.layouts import LAYOUTS, from_reslab_keys, plain_keys
+from reslab.models.layouts import LAYOUTS, plain_keys
 from reslab.models.matching import (
     HeadReplacedWarning,
     Match,
@@ -57,7 +55,6 @@ __all__ = [
     "read_card",
     "read_state_dict",
     "save_weights",
-    "write_state_dict",
 ]
 
 WEIGHTS_NAME = "weights.safetensors"
@@ -292,30 +289,6 @@ def save_weights(
             digests["normalization_sha256"] = file_digest(temporary[NORMALIZATION_NAME])
         text = record_text({"schema_version": _CARD_SCHEMA, **card, **digests})
         temporary[CARD_NAME].write_text(text, encoding="utf-8")
-
-
-def write_state_dict(model: nn.Module, path: Path, layout: str = "torchvision") -> int:
-    """Writes a model's weights with a library's names, atomically.
-
-    Args:
-        model: as `create_model` builds it.
-        path: ending in `.safetensors`, or in `.pth` or `.pt` for a file as torch saves it.
-        layout: torchvision, timm, timm-preact, timm-vgg, akamaster or kuangliu.
-
-    Returns:
-        How many tensors were written.
-
-    Raises:
-        WeightsError: nobody reads that layout.
-    """
-    state = from_reslab_keys(model.state_dict(), layout)
-    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-    with atomic_path(path) as temporary:
-        if path.suffix == ".safetensors":
-            save_safetensors(tensors, temporary, {"format": "pt"})
-        else:
-            save_torch_file(tensors, temporary)
-    return len(tensors)
 
 
 def read_card(folder: Path, *, verify: bool = True) -> dict[str, Any]:
