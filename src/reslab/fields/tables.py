@@ -101,7 +101,7 @@ def _form_of(form: Any, values: Mapping[str, Any], error: type[ReslabError], bas
             raise error(f"{prefix}{KIND} must say which it is: {_listed(forms)}.")
         return type(base)
     wanted = values[KIND]
-    if wanted not in by_name:
+    if not isinstance(wanted, str) or wanted not in by_name:
         raise error(f"{prefix}{KIND} must be {_listed(forms)}, not {show(wanted)}{suggestion(str(wanted), by_name)}")
     return by_name[wanted]
 
