@@ -76,13 +76,10 @@ def check(asked: CheckArguments) -> int:
     if (asked.quarantine is None) == (asked.policy == "quarantine"):
         raise DataError("--policy quarantine and --quarantine FOLDER belong together.")
     from reslab.data.check import check_data
-    from reslab.data.findings import CheckReport
     from reslab.data.quarantine import quarantine
 
     report = check_data(asked.folder, progress=True)
-    moved: list[str] = []
-    if asked.quarantine and isinstance(report, CheckReport):
-        moved = quarantine(asked.folder, report, asked.quarantine)
+    moved = quarantine(asked.folder, report, asked.quarantine) if asked.quarantine else []
     if asked.json:
         print_json({**report.to_dict(), "moved": moved})
     else:

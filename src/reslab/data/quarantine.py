@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from reslab.data.findings import UNUSABLE, CheckReport
+from reslab.data.findings import UNUSABLE, CheckReport, ShardReport
 from reslab.errors import DataError
 from reslab.files.atomic import write_json
 from reslab.files.records import read_record
@@ -12,12 +12,12 @@ from reslab.files.records import read_record
 __all__ = ["quarantine"]
 
 
-def quarantine(folder: Path, report: CheckReport, into: Path) -> list[str]:
+def quarantine(folder: Path, report: CheckReport | ShardReport, into: Path) -> list[str]:
     """Moves the images that cannot be used out of a folder, and writes `quarantine.json`, which says why.
 
     Args:
         folder: that was checked.
-        report: what was found.
+        report: what was found; of shards nothing is moved.
         into: another folder on any file system; the images keep their paths below it.
 
     Returns:
@@ -28,6 +28,8 @@ def quarantine(folder: Path, report: CheckReport, into: Path) -> list[str]:
     """
     if into.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"the quarantine {into} lies in {folder} itself, and would be read with it; choose another.")
+    if isinstance(report, ShardReport):
+        return []
     unusable = [finding for finding in report.findings if finding.problem in UNUSABLE]
     for finding in unusable:
         if (into / finding.path).exists():
