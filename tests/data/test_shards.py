@@ -1,9 +1,11 @@
 """Photos in tar files: what other readers see in them, and that training finds the same photos there."""
 
+import contextlib
 import gc
 import itertools
 import json
 import re
+import shutil
 import tarfile
 import warnings
 
@@ -14,7 +16,7 @@ from safetensors.numpy import load, save
 from reslab.data import load_data
 from reslab.data.packing import pack_shards
 from reslab.data.preprocessing import Preprocessing
-from reslab.data.shards import INDEX_NAME, check_shards, load_shards
+from reslab.data.shards import INDEX_NAME, check_shards, index_checksum, load_shards
 from reslab.errors import DataError
 
 VIEW = Preprocessing(height=32, width=32, channels=3, resize=36)
@@ -158,8 +160,8 @@ def test_somebody_elses_files_are_left_alone(folder, tmp_path):
         pack_shards(folder, tmp_path / "train-000000.tar")
 
 
-def rewritten(packed, out, about=None, **columns):
-    """A packed folder with an index that says something else."""
+def rewritten(packed, out, about=None, *, checksum=True, **columns):
+    """A packed folder with an index that says something else, with its checksum or without."""
     out.mkdir()
     for path in packed.glob("*.tar"):
         (out / path.name).symlink_to(path)
@@ -167,7 +169,11 @@ def rewritten(packed, out, about=None, **columns):
     described = json.loads(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["reslab"])
     tensors = load(content)
     tensors |= {f"val.{name}": change(tensors[f"val.{name}"].copy()) for name, change in columns.items()}
-    (out / INDEX_NAME).write_bytes(save(tensors, {"reslab": json.dumps({**described, **(about or {})})}))
+    described |= about or {}
+    if checksum:
+        with contextlib.suppress(AttributeError, TypeError):  # words of other kinds have none
+            described["checksum"] = index_checksum(described, tensors)
+    (out / INDEX_NAME).write_bytes(save(tensors, {"reslab": json.dumps(described)}))
     return out
 
 
@@ -204,13 +210,44 @@ def with_first(value):
         {"about": {"shards": ["a.tar"]}},
         {"about": {"shards": {"../a.tar": ""}}},
         {"about": {"shards": {"http://127.0.0.1/a.tar": ""}}},
-        {"about": {"format": 2}},
+        {"about": {"format": 3}},
     ],
 )
 def test_an_index_that_makes_no_sense_is_refused(packed, tmp_path, changes):
-    with pytest.raises(DataError, match=r"index of .* is damaged|is of format 2"):
+    with pytest.raises(DataError, match=r"index of .* is damaged|is of format 3"):
         load_data(rewritten(packed, tmp_path / "changed", **changes), kind="photos", view=VIEW)
     load_data(rewritten(packed, tmp_path / "same"), kind="photos", view=VIEW)
+
+
+def test_an_index_that_was_changed_to_other_sense_is_told(packed, tmp_path):
+    with pytest.raises(DataError, match="another checksum than it states"):
+        load_data(rewritten(packed, tmp_path / "changed", checksum=False, labels=with_first(1)), view=VIEW)
+
+
+def test_a_photo_with_a_flipped_bit_is_told(packed, tmp_path):
+    """One that decodes all the same, to other pixels."""
+    out = tmp_path / "copy"
+    shutil.copytree(packed, out)
+    files = load_data(out, kind="photos", view=VIEW).split("val").files
+    path = out / files.shards[int(files.shard[3])]
+    content = bytearray(path.read_bytes())
+    content[int(files.start[3]) + int(files.sizes[3]) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"\.tar is damaged: .* has another checksum than the index states"):
+        files.read(3)
+    assert files.read(4)
+
+
+def test_shards_of_the_first_format_are_read(packed, tmp_path):
+    out = rewritten(packed, tmp_path / "first", {"format": 1}, checksum=False)
+    content = (out / INDEX_NAME).read_bytes()
+    tensors = {name: value for name, value in load(content).items() if not name.endswith(".crc")}
+    words = json.loads(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["reslab"])
+    del words["checksum"]
+    (out / INDEX_NAME).write_bytes(save(tensors, {"reslab": json.dumps(words)}))
+    ours, theirs = (load_data(place, kind="photos", view=VIEW).split("val") for place in (out, packed))
+    assert ours.digest == theirs.digest
+    assert ours.file(0) == theirs.file(0)
 
 
 def test_an_interrupted_packing_leaves_no_data_set(folder, tmp_path):

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from reslab.console import counting
 from reslab.data.dataset import Role
 from reslab.data.loading import load_data
 from reslab.data.photos import Paths, PhotoData, PhotoSplit
-from reslab.data.shards import INDEX_FORMAT, INDEX_NAME
+from reslab.data.shards import INDEX_FORMAT, INDEX_NAME, index_checksum
 from reslab.environment import parse_size
 from reslab.errors import DataError
 from reslab.files.atomic import atomic_path, write_bytes
@@ -106,14 +107,15 @@ def _pack(data: PhotoData, out: Path, shard_bytes: int, advance: Callable[[int],
         written, parts = _pack_role(split, role, out, len(shards), shard_bytes, advance)
         shards |= written
         tensors.update({f"{role}.{key}": value for key, value in parts.items()})
-    about = {
+    about: dict[str, Any] = {
         "format": INDEX_FORMAT,
         "name": data.name,
         "note": data.note,
-        "classes": data.classes,
+        "classes": list(data.classes),
         "roles": list(data.splits),
         "shards": {name: written.digest.hexdigest() for name, written in shards.items()},
     }
+    about["checksum"] = index_checksum(about, tensors)
     write_bytes(out / INDEX_NAME, save(tensors, {"reslab": json.dumps(about)}))
     (out / _STARTED).unlink()
     num_images = {role: len(split) for role, split in data.splits.items()}
@@ -135,7 +137,7 @@ def _pack_role(
         advance: told of the number of photos done after each.
     """
     order = np.random.default_rng(0).permutation(len(split))
-    shard, starts, sizes = (np.zeros(len(split), np.int64) for _ in range(3))
+    shard, starts, sizes, crc = (np.zeros(len(split), np.int64) for _ in range(4))
     written: dict[str, _Hashed] = {}
     done = 0
     while done < len(order):
@@ -149,12 +151,13 @@ def _pack_role(
                     starts[index] = _add(tar, f"{done:09d}.{_suffix(split.name(index))}", content)
                     _add(tar, f"{done:09d}.cls", str(split.labels[index]).encode())
                     shard[index], sizes[index] = first + len(written), len(content)
+                    crc[index] = zlib.crc32(content)
                     done += 1
                     advance(1)
         written[name] = stream
     names = Paths.of(split.name(index) for index in range(len(split)))
     parts: dict[str, NDArray[Any]] = {"text": names.text, "ends": names.ends, "labels": split.labels}
-    return written, {**parts, "shard": shard, "start": starts, "size": sizes}
+    return written, {**parts, "shard": shard, "start": starts, "size": sizes, "crc": crc}
 
 
 class _Hashed:

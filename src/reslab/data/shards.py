@@ -10,7 +10,8 @@ photos in the same order as from the folder that was packed, and comes to bitwis
 
 import json
 import os
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -25,14 +26,16 @@ from reslab.data.dataset import Role
 from reslab.data.photos import Paths, PhotoData, PhotoSplit
 from reslab.data.preprocessing import Preprocessing
 from reslab.errors import DataError
-from reslab.files.hashing import file_digest
+from reslab.files.hashing import file_digest, hash_arrays, hash_json
 from reslab.files.regular import read_regular
 from reslab.texts import show_name
 
-__all__ = ["INDEX_FORMAT", "INDEX_NAME", "check_shards", "is_url", "load_shards", "shard_roles"]
+__all__ = ["INDEX_FORMAT", "INDEX_NAME", "check_shards", "index_checksum", "is_url", "load_shards", "shard_roles"]
 
 INDEX_NAME = "index.safetensors"
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
+_FIRST_FORMAT = 1  # without checksums of the photos and of the index itself
+_COLUMNS = ("ends", "labels", "shard", "start", "size")
 _HEADERS = {"User-Agent": "reslab", "Accept-Encoding": "identity"}
 _ATTEMPTS = 4
 _TIMEOUT_SECONDS = 30.0
@@ -55,17 +58,19 @@ def load_shards(place: str | Path, preprocessing: Preprocessing, *, roles: Colle
     content = _read_index(place)
     try:
         about, tensors = _read_about(place, content), load(content)
+        if about["format"] != _FIRST_FORMAT and about["checksum"] != index_checksum(about, tensors):
+            raise ValueError("it has another checksum than it states")
         wanted: list[Role] = [role for role in about["roles"] if roles is None or role in roles]
         if not wanted:
             raise DataError(f"{place} has no {' or '.join(roles or ())} images; it has {' and '.join(about['roles'])}.")
         shards = tuple(about["shards"])
         splits: dict[Role, PhotoSplit] = {}
         for name in wanted:
-            parts = {key: tensors[f"{name}.{key}"] for key in ("text", "ends", "labels", "shard", "start", "size")}
+            parts = {key: tensors[f"{name}.{key}"] for key in ("text", *_COLUMNS)}
+            parts["crc"] = tensors[f"{name}.crc"] if about["format"] != _FIRST_FORMAT else parts["size"] * 0 - 1
             _check_parts(parts, len(shards), len(about["classes"]))
-            files = ShardFiles(
-                str(place), shards, Paths(parts["text"], parts["ends"]), parts["shard"], parts["start"], parts["size"]
-            )
+            paths, crc = Paths(parts["text"], parts["ends"]), parts["crc"]
+            files = ShardFiles(str(place), shards, paths, parts["shard"], parts["start"], parts["size"], crc)
             splits[name] = PhotoSplit(files, np.arange(len(files)), parts["labels"], preprocessing)
         data = PhotoData(about["name"], tuple(about["classes"]), splits, about["note"])
     except DataError:
@@ -118,6 +123,7 @@ class ShardFiles:
         shard: (N,) int64, in which shard each photo is.
         start: (N,) int64, where its content begins.
         sizes: (N,) int64, bytes of its content.
+        crc: (N,) int64, CRC-32 of its content; -1 where it is not known.
     """
 
     place: str
@@ -126,6 +132,7 @@ class ShardFiles:
     shard: NDArray[np.int64]
     start: NDArray[np.int64]
     sizes: NDArray[np.int64]
+    crc: NDArray[np.int64]
     _pools: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -150,12 +157,15 @@ class ShardFiles:
         """A photo's content.
 
         Raises:
-            DataError: the shard is missing or cut short, or the server does not answer.
+            DataError: the shard is missing, cut short or damaged, or the server does not answer.
         """
         start, size = int(self.start[number]), int(self.sizes[number])
         content = self._fetch(number, start, size) if is_url(self.place) else self._pread(number, start, size)
         if len(content) != size:
             raise DataError(f"{self._where(number)} is cut short: it lacks {show_name(self.paths[number])}.")
+        if self.crc[number] not in (-1, zlib.crc32(content)):
+            named = show_name(self.paths[number])
+            raise DataError(f"{self._where(number)} is damaged: {named} has another checksum than the index states.")
         return content
 
     def _where(self, number: int) -> str:
@@ -198,9 +208,15 @@ def _read_about(place: str | Path, content: bytes) -> dict[str, Any]:
         _check_about(about)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"the index of {place} is damaged: {str(error).rstrip('.')}.") from None
-    if about["format"] != INDEX_FORMAT:
+    if about["format"] not in (_FIRST_FORMAT, INDEX_FORMAT):
         raise DataError(f"the index of {place} is of format {about['format']}; this version reads {INDEX_FORMAT}.")
     return about
+
+
+def index_checksum(about: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Hex sha256 of what an index says: of its words, but for this one, and of its columns."""
+    words = {key: value for key, value in about.items() if key != "checksum"}
+    return hash_json({"words": words, "columns": {name: hash_arrays(tensors[name]) for name in sorted(tensors)}})
 
 
 def _beside(address: str, name: str) -> str:
@@ -221,7 +237,7 @@ def _check_about(about: dict[str, Any]) -> None:
 
 def _check_parts(parts: dict[str, NDArray[Any]], num_shards: int, num_classes: int) -> None:
     """Raises ValueError unless a role's arrays can be those of photos in so many shards and classes."""
-    columns = [parts[key] for key in ("ends", "labels", "shard", "start", "size")]
+    columns = [parts[key] for key in (*_COLUMNS, "crc")]
     if any(column.ndim != 1 or column.dtype != np.int64 or len(column) != len(columns[0]) for column in columns):
         raise ValueError("its columns do not belong together")
     if not len(columns[0]):
