@@ -148,3 +148,17 @@ def test_a_damaged_checkpoint_is_passed_over_or_named(stopped, tmp_path, capsys)
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     assert "checkpoint" in captured.err
+
+
+def test_weights_of_a_run_named_with_their_model_have_its_card(trained, capsys):
+    """Its normalisation, data and classes: the same answer as of the run itself."""
+    weights = trained / "run" / "weights.safetensors"
+    assert main(["eval", str(trained / "run"), "--json"]) == 0
+    ours = json.loads(capsys.readouterr().out)
+    assert main(["eval", f"resnet8={weights}", "--json"]) == 0
+    theirs = json.loads(capsys.readouterr().out)
+    differing = {name for name in ours if ours[name] != theirs[name]}
+    assert differing <= {"model", "run", "cached"}
+    assert theirs["normalization"]["kind"] == "per-pixel-mean"
+    assert main(["eval", f"resnet14={weights}", "--data", "digits", "--mean", "0.5"]) == 2  # of another network
+    assert "does not fit the model" in capsys.readouterr().err

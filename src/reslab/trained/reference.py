@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reslab.errors import ModelError, WeightsError
+from reslab.errors import ModelError, ReslabError, WeightsError
 from reslab.files.reading import reading
 from reslab.files.shapes import check_shape
+from reslab.models.spec import NetSpec
 from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, read_card
 from reslab.models.zoo import parse_model
 from reslab.runs import Run
@@ -52,7 +53,7 @@ class Reference:
             raise WeightsError("the name of the network is empty; give a run's folder, a file or a model's name.")
         if weights is not None:
             parse_model(text)
-            return cls(text, model=text, weights=str(weights))
+            return cls._of(text, text, str(weights))
         if path.suffix in EXPORTED_SUFFIXES and ("=" not in text or path.exists()):
             return cls(text, exported=path)
         if Run(path).exists or (path / CARD_NAME).is_file():
@@ -72,7 +73,15 @@ class Reference:
             if given is not None or "[" in text:
                 raise
             raise WeightsError(f"{text} is not the folder of a run, and {error}") from None
-        return cls(text, model=model, weights=given)
+        return cls._of(text, model, given)
+
+    @classmethod
+    def _of(cls, name: str, model: str, weights: str | None) -> "Reference":
+        """A model with its weights; those with their card beside them, of that model, are what the card says."""
+        path = Path(weights or "")
+        if path.name == WEIGHTS_NAME and (path.parent / CARD_NAME).is_file() and _is_of(path.parent, model):
+            return cls(name, folder=path.parent)
+        return cls(name, model=model, weights=weights)
 
     @property
     def run(self) -> Run | None:
@@ -107,6 +116,15 @@ class Reference:
         card = read_card(self.folder, verify=False)
         check_shape(self.folder / CARD_NAME, card, {"data_spec?": (str, None), "val_images?": int}, WeightsError)
         return card
+
+
+def _is_of(folder: Path, model: str) -> bool:
+    """Whether a card is of a model, classes and channels apart, which a name need not state."""
+    try:
+        spec = NetSpec.from_dict(read_card(folder, verify=False).get("net"))
+        return parse_model(model, defaults={"num_classes": spec.num_classes, "in_channels": spec.in_channels}) == spec
+    except ReslabError:  # reading it as what it is said to be tells what is wrong
+        return False
 
 
 def _parted(name: str) -> tuple[str, str | None]:
