@@ -151,7 +151,11 @@ def _read_pair(path: Path) -> tuple[Any, dict[str, str]]:
     if not path.with_suffix(".bin").is_file():
         raise DeployError(f"{path} needs {path.with_suffix('.bin').name} beside it, which holds the weights.")
     with suppress(OSError):
-        if not path.read_bytes().lstrip().startswith((b"<?xml", b"<net")):
+        try:
+            text = path.read_bytes().decode()
+        except UnicodeDecodeError:  # of which OpenVINO would give us the bytes
+            text = ""
+        if not text.lstrip().startswith(("<?xml", "<net")):
             raise DeployError(f"{path} is no OpenVINO file, or is damaged.")
     model = _read_model(path)
     metadata = {}
