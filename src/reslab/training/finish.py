@@ -58,8 +58,7 @@ def finish_run(
     """
     run, recipe, data, iteration = plan.run, plan.recipe, plan.data, state.iteration
     if recipe.monitoring.weights == "best-on-val":
-        with reading(run.checkpoints / BEST_NAME, CheckpointError):
-            state.load_weights(_best_state(plan, state))
+        _load_best(plan, state)
     model = state.eval_model
     if num_images := recipe.monitoring.precise_bn_images:
         part = recipe.data.batch_size // recipe.optimizer.accumulate  # over which training took its statistics
@@ -92,6 +91,11 @@ def finish_run(
     held.check()
     run.finish(figures, rows.mark)
     return figures
+
+
+def _load_best(plan: Plan, state: TrainingState) -> None:
+    with reading(plan.run.checkpoints / BEST_NAME, CheckpointError):
+        state.load_weights(_best_state(plan, state))
 
 
 def _best_state(plan: Plan, state: TrainingState) -> dict[str, Any]:
