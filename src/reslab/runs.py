@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from reslab.errors import CheckpointError
 from reslab.files.hashing import hash_json
+from reslab.files.reading import reading
 from reslab.files.records import read_record, write_record
 from reslab.files.rows import RowLog, RowMark
 from reslab.files.sets import finish_replacement
@@ -178,10 +179,9 @@ class Run:
         Raises:
             CheckpointError: as for `record`.
         """
-        try:
-            return asked_digest(self.record)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise CheckpointError(f"{self.record_path} is damaged: it lacks {error}.") from None
+        record = self.record
+        with reading(self.record_path, CheckpointError):
+            return asked_digest(record)
 
     @property
     def data(self) -> dict[str, Any]:

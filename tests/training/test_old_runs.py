@@ -110,5 +110,5 @@ def test_another_run_does_not_go_on_from_its_checkpoints(stopped, digits):
 
 def test_a_record_without_what_was_asked_for_is_a_sentence(stopped):
     stopped.record_path.write_text('{"schema_version": 1}')
-    with pytest.raises(CheckpointError, match=r"run\.json is damaged: it lacks 'recipe'"):
+    with pytest.raises(CheckpointError, match=r"run\.json is damaged: it lacks model\."):
         stopped.rows()
