@@ -211,6 +211,7 @@ def test_random_bytes_in_a_pickle_lead_to_a_sentence_or_a_value(tmp_path):
     """Whatever the bytes, there is no other exception, and none takes long."""
     generator = torch.Generator().manual_seed(0)
     whole = pickle.dumps({"a": (1, 2.5, "text", [None, True], {"b": b"bytes"})}, 2)
+    read = 0
     for _ in range(150):
         pickled = bytearray(whole)
         for place in torch.randint(len(whole), (3,), generator=generator).tolist():
@@ -218,3 +219,5 @@ def test_random_bytes_in_a_pickle_lead_to_a_sentence_or_a_value(tmp_path):
         write(tmp_path / "w.pth", bytes(pickled))
         with contextlib.suppress(DamagedFileError):
             load_torch_file(tmp_path / "w.pth")
+            read += 1
+    assert 0 < read < 150  # some change a value alone, and most are refused

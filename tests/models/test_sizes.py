@@ -45,7 +45,13 @@ def _listed(field, value):
 def test_a_card_that_asks_for_a_huge_network_is_a_sentence_that_names_it(tmp_path):
     model = create_model("resnet8[widths=4-4-4]")
     net = {**model.spec.to_dict(), "widths": [10**9] * 3}
-    save_weights(model, tmp_path, {"net": net, "classes": list("0123456789"), "data": {"height": 8, "width": 8}})
+    card = {
+        "net": net,
+        "classes": list("0123456789"),
+        "data": {"height": 8, "width": 8},
+        "normalization": {"kind": "per-channel", "mean": [0.5] * 3, "std": [0.5] * 3},
+    }
+    save_weights(model, tmp_path, card)
     with pytest.raises(ReslabError, match=r"card.json.*weights, and .* are built at most"):
         load_trained(tmp_path)
 

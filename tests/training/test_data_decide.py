@@ -126,7 +126,7 @@ def test_another_test_image_does_not_hinder_a_resume_and_a_damaged_one_stops_eva
     assert main(["eval", "run"]) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)
-    assert f"cannot use the image {image}: it cannot be read" in captured.err
+    assert f"cannot use the image {image}: it is damaged: it is truncated" in captured.err
     assert main(["precise-bn", "run", "--out", "precise", "--images", "8"]) == 0
     assert main(["export", "onnx", "run", "--input-size", "12", "--out", "net.onnx"]) == 0
 
@@ -157,5 +157,5 @@ def test_another_image_of_train_or_val_does(small, write, capsys, role):
 def test_a_damaged_image_of_train_is_named(small):
     path = small / "train" / "dog" / "3.png"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(DataError, match=r"cannot use the image .*dog/3\.png: it cannot be read"):
+    with pytest.raises(DataError, match=r"cannot use the image .*dog/3\.png: it is damaged: it is truncated"):
         train(MODEL, small, iterations=2, run_dir="run")

@@ -109,7 +109,7 @@ def measured_normalization(
     Raises:
         CheckpointError: the run's file of it is damaged.
     """
-    if isinstance(split, Split) and not run.record.get("accepted_data"):
+    if isinstance(split, Split) and not (run.exists and run.record.get("accepted_data")):
         return Normalization.measure(split.images, recipe.normalization)
     path = run.folder / NORMALIZATION_NAME
     if recipe.normalization == "imagenet":
