@@ -4,7 +4,8 @@
     reslab paper run shortcuts --data cifar10-jpeg/ --budget 3h
 
 A has no parameters; B has projections where dimensions grow, C everywhere; average pooling is KellerJordan's option;
-gates are those of highway networks. Error beside parameters, multiply-adds, memory and images a second.
+gates are those of highway networks. Error beside parameters, multiply-adds, memory and images a second; these are of the
+trainings as they went, with others beside them, and compare nothing unless the machine had nothing else to do.
 """
 
 from reslab.paper.catalogue import Arm, Column, Experiment, Measure
@@ -36,12 +37,15 @@ EXPERIMENT = Experiment(
     ),
     figures=("bars",),
     claims=(
-        Less(
-            text="All kinds of shortcuts are better than none, A for one",
-            source="Table 3",
-            value="train_error",
-            higher="none",
-            lower="A",
+        *(
+            Less(
+                text=f"Option {option} is better than no shortcut",
+                source="Table 3",
+                value="train_error",
+                higher="none",
+                lower=option,
+            )
+            for option in "ABC"
         ),
         Equal(
             text="A and B differ by less than 2 points",
