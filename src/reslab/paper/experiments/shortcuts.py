@@ -4,8 +4,8 @@
     reslab paper run shortcuts --data cifar10-jpeg/ --budget 3h
 
 A has no parameters; B has projections where dimensions grow, C everywhere; average pooling is KellerJordan's option;
-gates are those of highway networks. Error beside parameters, multiply-adds, memory and images a second; these are of the
-trainings as they went, with others beside them, and compare nothing unless the machine had nothing else to do.
+gates are those of highway networks. Error beside parameters, multiply-adds, memory and images a second; these are of
+the trainings as they went, with others beside them, and compare nothing unless the machine had nothing else to do.
 """
 
 from reslab.paper.catalogue import Arm, Column, Experiment, Measure
