@@ -96,7 +96,7 @@ def answers(folder):
         logits = trained.model(torch.ones(1, 3, 8, 8))
     seen = trained.normalization(np.full((1, 8, 8, 3), 100, np.uint8))
     reference = Reference.parse(folder)
-    of_images = [about.preprocessing, about.classes, about.pad_with, about.data, about.val_images, about.sees_whole]
+    of_images = [about.preprocessing, about.classes, about.pad_with, about.data, about.held_out, about.sees_whole]
     return repr([described, about.model, *of_images, logits.tolist(), float(seen.sum()), reference.batch_size])
 
 

@@ -225,7 +225,7 @@ class Network:
             raise ReslabError(f"there is no engine {engine!r}: choose {' or '.join(ENGINE_FILES)}.")
         if self.reference.folder is None and self.reference.weights is None:
             raise WeightsError(f"{self.reference.name} has fresh weights, which have learned nothing; give --weights.")
-        images = EvaluationImages(str(data), "train", self.reference.val_images, data_dir, progress)
+        images = EvaluationImages(str(data), "train", self.reference.held_out, data_dir, progress)
         subject = load_subject(self.reference, images, training=True, **self.options)
         path = path or self._beside("model-int8", ENGINE_FILES[engine].suffixes[0])
         with progress_bar(enabled=progress) as bar:

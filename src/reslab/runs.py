@@ -46,6 +46,7 @@ _RUN: Shape = {
     "seed": int,
     "data_spec?": (str, None),
     "val_images?": int,
+    "val_names?": [str],
     "weights?": (str, None),
     "shards?": int,
     "test_curve?": bool,

@@ -25,6 +25,7 @@ __all__ = [
     "plot_confusion",
     "plot_contact_sheet",
     "plot_curves",
+    "plot_rate_test",
     "plot_reliability",
     "save_figure",
     "svg_text",
@@ -105,6 +106,35 @@ def draw_curves(rows: Sequence[dict[str, Any]], title: str) -> Figure:
         axes.legend()
     figure.suptitle(title, parse_math=False)
     return figure
+
+
+def plot_rate_test(
+    rates: NDArray[np.float64],
+    losses: NDArray[np.float64],
+    means: NDArray[np.float64],
+    rate: float,
+    title: str,
+    path: Path,
+) -> None:
+    """The loss against a rising rate, and the rate that is suggested.
+
+    Args:
+        rates: (n,) of the iterations.
+        losses: (n,) of the batches, in nats.
+        means: (n,) the losses smoothed.
+        rate: that is suggested.
+        title: of the picture.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(rates, losses, ".", color="0.7", markersize=3, label="a batch")
+    axes.plot(rates, means, color="C0", linewidth=2, label="smoothed")
+    axes.axvline(rate, color="C3", linestyle="--", label=f"suggested: {rate:.2g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss (nats)", title=title)
+    axes.set_ylim(0, 2.5 * float(means[: len(means) // 2 + 1].max()))
+    axes.legend()
+    save_figure(figure, path, [title])
 
 
 def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: str, path: Path) -> None:

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import net_fields, net_flags
 from reslab.cli.output import print_report
 from reslab.cli.recipe_flags import recipe_flags
+from reslab.errors import RecipeError
 from reslab.fields import knob
 from reslab.models.zoo import with_fields
 from reslab.training.recipe_overrides import with_overrides
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
   reslab train resnet20 --data digits
   reslab train resnet56 --data cifar10 --recipe cifar-paper --seed 1
-  reslab train resnet18 --data photos/ --epochs 20
+  reslab train resnet18 --data photos/ --recipe fine-tune --weights torchvision:V1
   reslab train resnet50 --data photos/ --recipe imagenet-90 --batch-size 64
   reslab train resnet1202 --data cifar10 --memory 2GiB      recomputes activations to stay within 2 GiB
   reslab train --resume --run-dir runs/resnet20-digits-digits-quick-seed0
@@ -62,8 +63,8 @@ class Arguments:
     seed: int | None = knob(None, "Seed of the initial weights, the order and the augmentation; 0 by default.", least=0)
     weights: str | None = knob(
         None,
-        "Initial weights instead of random ones: a file, its address, released ones (torchvision:V2, timm:A1), or "
-        "hub:owner/name. A classifier for another number of classes starts afresh.",
+        "Initial weights instead of random ones: a file, its address, released ones (torchvision:V2, timm:A1), "
+        "hub:owner/name, or a run's folder. A classifier for other classes starts afresh.",
     )
     batch_size: str | None = knob(None, "Images an iteration: short for --data.batch-size.", metavar="N")
     train_size: str | None = knob(
@@ -85,6 +86,11 @@ class Arguments:
     stop_after: str | None = knob(
         None, "Iteration (500) or time (90s, 30m, 2h) at which to stop early, with the schedule untouched."
     )
+    find_rate: bool = knob(
+        False,
+        "Train for 100 iterations with a rising rate instead, suggest a rate at which the loss falls, and draw "
+        "it; nothing else is left.",
+    )
     test_curve: bool = knob(False, "Record the test error at every evaluation, as experiments do; it decides nothing.")
     accept_data: bool = knob(
         False, "Go on with images that are not those the run began with, as after a damaged one was put right."
@@ -105,11 +111,26 @@ def run(asked: Arguments) -> int:
     if asked.recipe in RECIPES and asked.iterations is None and asked.epochs is None:
         with_overrides(RECIPES[asked.recipe], changes, flags=True)  # refused before torch is imported
     model = with_fields(asked.model, net_fields(asked.net)) if asked.model else None
+    own = {*_SHORT, "model", "net", "fields", "quiet", "json", "find_rate"}
+    given = {name: value for name, value in vars(asked).items() if name not in own}
+    given |= {"fields": changes, "progress": not asked.quiet}
+    if asked.find_rate:
+        return _find_rate(model, given, asked.json)
     from reslab.training.start import train
 
-    own = {*_SHORT, "model", "net", "fields", "quiet", "json"}
-    given = {name: value for name, value in vars(asked).items() if name not in own}
-    return _report(train(model, fields=changes, progress=not asked.quiet, **given), asked)
+    return _report(train(model, **given), asked)
+
+
+def _find_rate(model: str | None, given: dict[str, Any], as_json: bool) -> int:
+    flags = {name: given.pop(name) for name in ("resume", "finish", "stop_after", "accept_data", "test_curve")}
+    for name, value in flags.items():
+        if value:
+            raise RecipeError(
+                f"--find-rate is for a training that has not begun; leave out --{name.replace('_', '-')}."
+            )
+    from reslab.training.rate_test import find_rate
+
+    return print_report(find_rate(model, **given), as_json)
 
 
 def _report(result: "TrainResult", asked: Arguments) -> int:

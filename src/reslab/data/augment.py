@@ -14,6 +14,7 @@ __all__ = [
     "ERASED_RATIOS",
     "ERASED_SHARES",
     "Draws",
+    "balanced_order",
     "crop_positions",
     "draw",
     "draw_erased",
@@ -42,6 +43,35 @@ class Draws:
 def epoch_order(seed: int, epoch: int, num_images: int) -> NDArray[np.int64]:
     """The order in which an epoch visits the images: a permutation of range(num_images)."""
     return _generator(seed, epoch, _ORDER_STREAM).permutation(num_images)
+
+
+def balanced_order(seed: int, epoch: int, labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """An order in which all classes come equally often, or one more of some than of others.
+
+    A class of few images shows these several times, and one of many a part of them, another one in each epoch.
+
+    Args:
+        seed: of the run.
+        epoch: from 0.
+        labels: (N,) of the training images.
+
+    Returns:
+        (N,) indices of the images; and (N,) how often the epoch has shown each before.
+    """
+    generator = _generator(seed, epoch, _ORDER_STREAM)
+    classes = generator.permutation(np.unique(labels))
+    shares = np.diff(np.arange(len(classes) + 1) * len(labels) // len(classes))
+    chosen = []
+    for name, share in zip(classes, shares, strict=True):
+        images = np.flatnonzero(labels == name)
+        rounds = [generator.permutation(images) for _ in range(-(-int(share) // len(images)))]
+        chosen.append(np.concatenate(rounds)[:share])
+    order = generator.permutation(np.concatenate(chosen))
+    before = np.zeros(len(order), np.int64)
+    by_image = np.argsort(order, kind="stable")
+    first = np.flatnonzero(np.diff(order[by_image], prepend=-1))  # places among the sorted where another image begins
+    before[by_image] = np.arange(len(order)) - np.repeat(first, np.diff([*first, len(order)]))
+    return order, before
 
 
 def draw(seed: int, epoch: int, num_images: int, *, pad: int, flip: bool) -> Draws:

@@ -12,7 +12,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from reslab.console import counting
-from reslab.data.augment import Pixel, crop_positions, draw, draw_erased, epoch_order, random_crops, within
+from reslab.data.augment import (
+    Pixel,
+    balanced_order,
+    crop_positions,
+    draw,
+    draw_erased,
+    epoch_order,
+    random_crops,
+    within,
+)
 from reslab.data.dataset import Images, Samples, Split
 from reslab.data.normalization import Normalization
 
@@ -42,6 +51,7 @@ class TrainingBatches:
         pad_with: `mean`: padded pixels are zero after normalisation; `black`: zero before it.
         flip: whether half of the images are mirrored.
         erase: share of the images that lose a random rectangle, which is zero after normalisation.
+        balanced: whether all classes are shown equally often.
         device: an accelerator that keeps the images in its memory and augments them there, to bitwise the same batches;
             None for the CPU's memory, where numpy does it.
     """
@@ -54,6 +64,7 @@ class TrainingBatches:
     pad_with: str
     flip: bool
     erase: float = 0.0
+    balanced: bool = False
     device: torch.device | None = None
 
     def __post_init__(self) -> None:
@@ -63,14 +74,18 @@ class TrainingBatches:
         object.__setattr__(self, "_epoch", lru_cache(maxsize=2)(self._draw_epoch))
 
     def _draw_epoch(self, epoch: int) -> tuple[NDArray[Any], ...]:
-        """Its order; and for every image top and left of the crop, whether to mirror it, and what is erased."""
+        """Its order; and for every place in it top and left of the crop, whether to mirror it, and what is erased."""
         num_images, (height, width) = len(self.split), self.split.images.shape[1:3]
         draws = draw(self.seed, epoch, num_images, pad=self.pad, flip=self.flip)
         if self.erase:
             erased = draw_erased(self.seed, epoch, num_images, share=self.erase, height=height, width=width)
         else:
             erased = np.zeros((num_images, 4), np.int64)
-        return epoch_order(self.seed, epoch, num_images), draws.top, draws.left, draws.mirror, erased
+        drawn = (draws.top, draws.left, draws.mirror, erased)
+        if self.balanced:  # an image may come twice, and then is augmented in two ways
+            return balanced_order(self.seed, epoch, self.split.labels)[0], *drawn
+        order = epoch_order(self.seed, epoch, num_images)
+        return order, *(numbers[order] for numbers in drawn)
 
     def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
         """The batch of an iteration, from 0.
@@ -82,9 +97,8 @@ class TrainingBatches:
         epochs, offsets = np.divmod(positions, len(self.split))
         parts = []
         for epoch in np.unique(epochs):
-            order, *drawn = self._epoch(int(epoch))  # type: ignore[attr-defined]
-            chosen = order[offsets[epochs == epoch]]
-            parts.append((chosen, *(numbers[chosen] for numbers in drawn)))
+            places = offsets[epochs == epoch]
+            parts.append(tuple(numbers[places] for numbers in self._epoch(int(epoch))))  # type: ignore[attr-defined]
         chosen, top, left, mirror, erased = (np.concatenate(column) for column in zip(*parts, strict=True))
         labels = torch.from_numpy(self.split.labels[chosen])
         if self.device is not None:

@@ -141,6 +141,15 @@ class DataSet(Generic[SomeSamples]):
         """
         if num_images == 0:
             return self
+        self.check_parts(num_images)
+        return self.parted(*stratified_parts(self.split("train").labels, num_images))
+
+    def check_parts(self, num_images: int) -> None:
+        """Refuses to hold out so many images where that cannot be.
+
+        Raises:
+            DataError: as in `hold_out`.
+        """
         train = self.split("train")
         if "val" in self.splits:
             raise DataError(f"{self.name} has a val split of its own; leave data.val_images at 0.")
@@ -157,8 +166,12 @@ class DataSet(Generic[SomeSamples]):
                 f"cannot hold out of {self.name}: the class {self.classes[int(np.argmax(counts == 1))]!r} has one "
                 "train image, and it takes two to be in both splits."
             )
-        parts = stratified_parts(train, num_images)
-        return replace(self, splits={"train": parts[0], "val": parts[1], **_without(self.splits, "train")})
+
+    def parted(self, rest: NDArray[np.int64], held_out: NDArray[np.int64]) -> Self:
+        """The same data with train in two parts, by indices: the rest, and a val split."""
+        train = self.split("train")
+        parts: dict[Role, SomeSamples] = {"train": train.subset(rest), "val": train.subset(held_out)}
+        return replace(self, splits={**parts, **{role: self.splits[role] for role in self.splits if role != "train"}})
 
     def with_classes(self, classes: Sequence[str]) -> Self:
         """The same images, labelled with the indices of a network's classes, which are found by name.
@@ -265,15 +278,11 @@ def match_classes(names: Sequence[str], classes: Sequence[str], owner: str) -> N
     return np.array(found, np.int64)
 
 
-def stratified_parts(split: SomeSamples, num_images: int) -> tuple[SomeSamples, SomeSamples]:
-    """A split in two: the rest, and `num_images` with the same share of every class, each in the original order."""
+def stratified_parts(labels: Labels, num_images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices in two parts: the rest, and `num_images` with the same share of every class, each in order."""
     from sklearn.model_selection import train_test_split  # half a second to import, and few runs hold out
 
     rest, held_out = train_test_split(
-        np.arange(len(split)), test_size=num_images, stratify=split.labels, random_state=_HOLD_OUT_SEED
+        np.arange(len(labels)), test_size=num_images, stratify=labels, random_state=_HOLD_OUT_SEED
     )
-    return split.subset(np.sort(rest)), split.subset(np.sort(held_out))
-
-
-def _without(splits: Mapping[Role, SomeSamples], role: Role) -> dict[Role, SomeSamples]:
-    return {name: split for name, split in splits.items() if name != role}
+    return np.sort(rest), np.sort(held_out)

@@ -25,8 +25,9 @@ def load_digits(size: int = 16) -> ImageData:
     pixels = np.round(raw.images * (255 / _FULL_SCALE)).astype(np.uint8)
     resize = partial(Image.Image.resize, size=(size, size), resample=Image.Resampling.BILINEAR)
     images = np.stack([np.asarray(resize(Image.fromarray(image))) for image in pixels])[..., np.newaxis]
-    rest, test = stratified_parts(Split(images, raw.target.astype(np.int64)), _NUM_TEST)
-    train, val = stratified_parts(rest, _NUM_VAL)
+    whole = Split(images, raw.target.astype(np.int64))
+    rest, test = map(whole.subset, stratified_parts(whole.labels, _NUM_TEST))
+    train, val = map(rest.subset, stratified_parts(rest.labels, _NUM_VAL))
     return ImageData(
         name="digits",
         classes=tuple("0123456789"),

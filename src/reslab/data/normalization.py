@@ -127,6 +127,18 @@ class Normalization:
         mean = self.mean.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
         return replace(self, mean=mean)
 
+    def with_channels(self, channels: int) -> "Normalization":
+        """For images of another number of channels: grey ones get the mean of all, others the same in turn."""
+        had = len(self.std)
+        if channels == had:
+            return self
+        if channels == 1:
+            mean = self.mean.mean(axis=-1, keepdims=True, dtype=np.float64)
+            std = self.std.mean(keepdims=True, dtype=np.float64)
+            return replace(self, mean=mean.astype(np.float32), std=std.astype(np.float32))
+        turns = np.arange(channels) % had
+        return replace(self, mean=self.mean[..., turns], std=self.std[turns])
+
     def check(self, height: int, width: int, channels: int) -> None:
         """Raises DataError unless images of this shape can be normalised so."""
         if self.mean.shape not in ((height, width, channels), (channels,)):

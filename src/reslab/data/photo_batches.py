@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reslab.data.augment import epoch_order
+from reslab.data.augment import balanced_order, epoch_order
 from reslab.data.normalization import Normalization
 from reslab.data.photo_transforms import PhotoTransform
 from reslab.data.photos import PhotoSplit
@@ -54,6 +54,7 @@ class PhotoBatches:
         seed: of the run.
         num_batches: after which none is prepared any more.
         repeats: times that an epoch shows an image.
+        balanced: whether all classes are shown equally often.
         workers: processes; 0 for none.
         device: where the batches go; None for the CPU.
     """
@@ -65,6 +66,7 @@ class PhotoBatches:
     seed: int
     num_batches: int
     repeats: int = 1
+    balanced: bool = False
     workers: int = 0
     device: torch.device | None = None
 
@@ -107,7 +109,7 @@ class PhotoBatches:
         self._prepared, self._next = iter(()), -1
 
     def _prepare(self, start: int) -> Iterator[Any]:
-        source = _Source(self.split, self.transform, self.batch_size, self.seed, self.repeats)
+        source = _Source(self.split, self.transform, self.batch_size, self.seed, self.repeats, self.balanced)
         iterations = range(start, max(start + 1, self.num_batches))
         if self.workers == 0:
             return (source[iteration] for iteration in iterations)
@@ -149,6 +151,7 @@ class _Source(Dataset[Any]):
     batch_size: int
     seed: int
     repeats: int
+    balanced: bool
 
     def __getitem__(self, iteration: int) -> RawBatch | DataError:
         # An error is handed over as a value: raised in a worker, it would come with the worker's traceback as its text.
@@ -170,10 +173,13 @@ class _Source(Dataset[Any]):
         shifts, erased = np.empty((self.batch_size, 3), np.float32), np.empty((self.batch_size, 4), np.int64)
         chosen = np.empty(self.batch_size, np.int64)
         for place, (epoch, offset) in enumerate(zip(*np.divmod(positions, len(self.split)), strict=True)):
-            index = int(_order(self.seed, int(epoch), len(self.split))[offset // self.repeats])
+            order, before = self._order(int(epoch))
+            index, repeat = int(order[offset // self.repeats]), int(offset % self.repeats)
+            if before is not None:
+                repeat += self.repeats * int(before[offset // self.repeats])
             data = self.split.file(index)
             try:
-                sample = self.transform(data, self.seed, int(epoch), index, int(offset % self.repeats))
+                sample = self.transform(data, self.seed, int(epoch), index, repeat)
             except DataError as error:
                 raise self.split.named(error, index) from None
             pixels[place] = sample.pixels.permute(1, 2, 0)
@@ -181,10 +187,21 @@ class _Source(Dataset[Any]):
         labels = torch.from_numpy(self.split.labels[chosen])
         return RawBatch(pixels, labels, torch.from_numpy(shifts), torch.from_numpy(erased))
 
+    def _order(self, epoch: int) -> "tuple[NDArray[np.int64], NDArray[np.int64] | None]":
+        """The images of an epoch; and how often each has been there before, where classes are balanced."""
+        if self.balanced:
+            return _balanced(self.seed, epoch, self.split)
+        return _order(self.seed, epoch, len(self.split)), None
+
 
 @lru_cache(maxsize=2)  # a batch may touch two epochs
 def _order(seed: int, epoch: int, num_images: int) -> NDArray[np.int64]:
     return epoch_order(seed, epoch, num_images)
+
+
+@lru_cache(maxsize=2)
+def _balanced(seed: int, epoch: int, split: PhotoSplit) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return balanced_order(seed, epoch, split.labels)
 
 
 def _start_worker(_: int) -> None:

@@ -86,7 +86,7 @@ def measure_run(
     run, reference = Run(folder), Reference.parse(folder)
     if data is None and reference.data is None:
         raise WeightsError(f"{folder} does not say which data it was trained on; give --data.")
-    images = EvaluationImages(str(data or reference.data), "train", reference.val_images, data_dir, progress)
+    images = EvaluationImages(str(data or reference.data), "train", reference.held_out, data_dir, progress)
     subject = load_subject(reference, images, training=True)
     if subject.trained.model.spec.norm != "batch":
         raise ReslabError(f"{folder} has no batch norm, and so no statistics to measure.")

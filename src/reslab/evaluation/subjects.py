@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reslab.data import AnyData, ImageData, Role, available_roles, load_data
+from reslab.data.held_out import NONE_HELD_OUT, HeldOut
 from reslab.data.imagenet import imagenet_names
 from reslab.data.loading import DataKind
 from reslab.data.normalization import Normalization
@@ -25,14 +26,14 @@ class EvaluationImages:
     Args:
         spec: of the data set, as `load_data` takes it.
         role: of the images.
-        val_images: that are held out of train where the data have no val split.
+        held_out: of train, where the data have no val split.
         data_dir: where named data sets are looked for first.
         progress: whether reading shows a progress bar.
     """
 
     spec: str
     role: Role
-    val_images: int = 0
+    held_out: HeldOut = NONE_HELD_OUT
     data_dir: Path | None = None
     progress: bool = True
     _loaded: dict[DataKind, AnyData] = field(default_factory=dict, repr=False, compare=False)
@@ -49,8 +50,8 @@ class EvaluationImages:
                 kind=kind,
                 progress=self.progress,
             )
-            held_out = whole and "val" not in data.splits
-            self._loaded[kind] = data.hold_out(self.val_images) if held_out else data
+            parted = whole and "val" not in data.splits
+            self._loaded[kind] = self.held_out.of(data) if parted else data
         data = self._loaded[kind]
         data.split(self.role)
         return data
@@ -110,16 +111,16 @@ def choose_images(
         if len(specs) != 1:
             raise DataError("on which images? Give --data." if not specs else "the runs' data differ; give --data.")
         (data,) = specs
-    held_out = {reference.val_images for reference in references if reference.run}
-    if len(held_out) > 1:
+    found = {reference.held_out for reference in references if reference.run}
+    if len(found) > 1:
         raise DataError("the runs held out different val images; evaluate them one by one, or on --split test.")
-    val_images = held_out.pop() if held_out else 0
+    held_out = found.pop() if found else NONE_HELD_OUT
     have = available_roles(data, data_dir)
     if split is None:
         split = "test" if "test" in have else "val"
-        if split not in have and not val_images:
+        if split not in have and held_out == NONE_HELD_OUT:
             raise DataError(f"{data} has neither test nor val images; give --split train to test on those of train.")
-    return EvaluationImages(str(data), split, val_images, data_dir, progress)
+    return EvaluationImages(str(data), split, held_out, data_dir, progress)
 
 
 def load_subject(reference: Reference, images: EvaluationImages, *, training: bool = False, **options: Any) -> Subject:
@@ -176,8 +177,4 @@ def _is_released(reference: Reference) -> bool:
 
 def _with_imagenets(about: Description) -> Description:
     """With everyone's mean and std, for weights that have learned nothing."""
-    normalization = Normalization.imagenet()
-    if about.channels != len(normalization.mean):
-        mean, std = float(normalization.mean.mean()), float(normalization.std.mean())
-        normalization = Normalization.per_channel((mean,), (std,), about.channels)
-    return replace(about, normalization=normalization)
+    return replace(about, normalization=Normalization.imagenet().with_channels(about.channels))

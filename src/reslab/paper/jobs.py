@@ -151,7 +151,8 @@ def key_of_run(run: Run) -> str:
     record = run.record
     splits = {role: split["sha256"] for role, split in record["data"]["splits"].items()}
     # Runs from before the version was written down have the first one.
-    return training_key(record["model"], record["recipe"], splits, record["seed"], record.get("numerics", 1))
+    recipe = recipe_from_dict(record["recipe"]).to_dict()  # with fields that are younger than the run
+    return training_key(record["model"], recipe, splits, record["seed"], record.get("numerics", 1))
 
 
 def existing_runs(folder: Path) -> dict[str, Path]:

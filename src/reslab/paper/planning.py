@@ -67,7 +67,7 @@ class Planner:
             return load_data(spec, data_dir=self.data_dir, progress=progress)
         first = load_data(spec, data_dir=self.data_dir, roles=["train", "val", "test"], progress=progress)
         recipe = arm_recipe(self.experiment, self.experiment.arms[0], self.choices, first, 1_000)
-        data = load_inputs(first, recipe.data, self.data_dir, progress, test_curve=True)
+        data, _ = load_inputs(first, recipe.data, self.data_dir, progress, test_curve=True)
         for role in ("train", "test"):
             data.split(role)  # which says if there is none
         return data

@@ -8,6 +8,7 @@ from typing import Self, overload
 
 from reslab.data.class_names import order_doubt
 from reslab.data.dataset import ImageData
+from reslab.data.held_out import NONE_HELD_OUT, HeldOut
 from reslab.data.listing import DataWarning
 from reslab.data.loading import AnyData, DataKind
 from reslab.data.normalization import Normalization
@@ -39,7 +40,7 @@ class Description:
         pad_with: what its training images were padded with, `mean` or `black`; black where nobody wrote it down, as
             torchvision's transforms do.
         data: on which it was trained, as `load_data` finds it; None where nobody knows.
-        val_images: that were held out of train then.
+        held_out: of train, for validation.
         note: what a user must know of the weights, a sentence; or empty.
     """
 
@@ -53,7 +54,7 @@ class Description:
     sha256: str | None = None
     pad_with: str = "black"
     data: str | None = None
-    val_images: int = 0
+    held_out: HeldOut = NONE_HELD_OUT
     note: str = ""
 
     @property

@@ -18,7 +18,7 @@ from reslab.files.reading import naming, reading
 from reslab.files.sets import read_set
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
-from reslab.models.released import WeightCard, locate_weights
+from reslab.models.released import locate_weights
 from reslab.models.spec import NetSpec
 from reslab.models.weight_files import split_choice
 from reslab.models.weights import (
@@ -34,6 +34,7 @@ from reslab.models.zoo import base_name, parse_model, spell
 from reslab.runs import Run
 from reslab.trained.cards import LARGEST_INPUT, check_card
 from reslab.trained.description import LARGEST_WHOLE_SIDE, Description, usual_view
+from reslab.trained.published import view_of_card
 from reslab.trained.reference import Reference
 
 __all__ = ["LARGEST_INPUT", "Trained", "load_trained"]
@@ -247,7 +248,7 @@ def _described(
             sha256=card.get("sha256"),
             pad_with=_pad_with(card, reference),
             data=reference.data,
-            val_images=reference.val_images,
+            held_out=reference.held_out,
         )
     return spec, about
 
@@ -302,7 +303,7 @@ def _from_weights(
         normalization = Normalization.per_channel(card.mean, card.std, spec.in_channels)
     of_photos = card is not None and card.input_size > LARGEST_WHOLE_SIDE
     names = tuple(imagenet_names().values())
-    view = _view_for(card, input_size or spec.usual_input_size, spec.in_channels)
+    view = view_of_card(card, input_size or spec.usual_input_size, spec.in_channels)
     about = Description(
         name=reference.weights or spell(spec),
         model=spell(spec),
@@ -315,13 +316,6 @@ def _from_weights(
         note=note,
     )
     return Trained(network.eval(), about)
-
-
-def _view_for(card: WeightCard | None, side: int, channels: int) -> Preprocessing:
-    if card is None:
-        return usual_view(side, side, channels)
-    resize = round(side * card.resize / card.input_size)
-    return usual_view(side, side, channels, resize=resize, interpolation=card.interpolation)
 
 
 def _load_whole(spec: NetSpec, path: Path) -> FeatureNetwork:

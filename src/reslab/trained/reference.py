@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reslab.data.held_out import HeldOut
 from reslab.errors import ModelError, ReslabError, WeightsError
 from reslab.files.reading import reading
-from reslab.files.shapes import check_shape
+from reslab.files.shapes import Shape, check_shape
 from reslab.models.spec import NetSpec
 from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, read_card
 from reslab.models.zoo import parse_model
@@ -16,6 +17,9 @@ __all__ = ["EXPORTED_SUFFIXES", "Reference"]
 
 EXPORTED_SUFFIXES = (".onnx", ".xml")
 """Of the files that `reslab export` and `reslab quantize` write and that can be run."""
+
+
+_OF_A_CARD: Shape = {"data_spec?": (str, None), "val_images?": int, "val_names?": [str]}
 
 
 @dataclass(frozen=True)
@@ -94,11 +98,11 @@ class Reference:
         return str(self._record["data_spec"]) if self._record.get("data_spec") else None
 
     @property
-    def val_images(self) -> int:
-        """Images that a run held out of train for validation."""
+    def held_out(self) -> HeldOut:
+        """What a run held out of train for validation."""
         recipe = self._record.get("recipe")
         inner = recipe.get("data", {}) if isinstance(recipe, dict) else {}
-        return int(self._record.get("val_images", inner.get("val_images", 0)))
+        return HeldOut.read({**inner, **self._record})
 
     @property
     def batch_size(self) -> int:
@@ -114,7 +118,7 @@ class Reference:
         if self.run:
             return self.run.record
         card = read_card(self.folder, verify=False)
-        check_shape(self.folder / CARD_NAME, card, {"data_spec?": (str, None), "val_images?": int}, WeightsError)
+        check_shape(self.folder / CARD_NAME, card, _OF_A_CARD, WeightsError)
         return card
 
 

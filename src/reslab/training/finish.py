@@ -10,6 +10,7 @@ from reslab.analysis.plots import plot_curves
 from reslab.checkpoints import BEST_NAME, DamagedCheckpointError, check_asked, load_checkpoint
 from reslab.console import counting
 from reslab.data.dataset import Role, Samples
+from reslab.data.held_out import HeldOut
 from reslab.data.normalization import Normalization
 from reslab.environment import resident_bytes
 from reslab.errors import CheckpointError
@@ -146,7 +147,7 @@ def describe_weights(plan: Plan, normalization: Normalization) -> dict[str, Any]
         "net": spec.to_dict(),
         "data": plan.run.data,
         "data_spec": plan.run.record["data_spec"],
-        "val_images": recipe.data.val_images,
+        **HeldOut.read(plan.run.record).to_dict(),
         "classes": list(data.classes),
         "normalization": normalization.to_dict(),
         "preprocessing": test_view(recipe.data).to_dict() if isinstance(images, Photos) else None,

@@ -1,17 +1,31 @@
 """The state that a training begins with: the network with its first weights, and what belongs to it."""
 
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from reslab.models import spell
+from reslab.errors import WeightsError
+from reslab.files.reading import naming
+from reslab.models import NetSpec, spell
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
-from reslab.models.released import load_pretrained
+from reslab.models.released import find_card, is_file_of_weights, load_pretrained
 from reslab.models.residual import ResNet
-from reslab.models.weights import ChannelsAdaptedWarning, HeadReplacedWarning, LoadReport
+from reslab.models.weights import (
+    CARD_NAME,
+    WEIGHTS_NAME,
+    ChannelsAdaptedWarning,
+    HeadReplacedWarning,
+    LoadReport,
+    load_weights,
+)
 from reslab.models.zoo import base_name
+from reslab.trained.loading import load_trained
+from reslab.trained.published import describe_card
+from reslab.training.asked_recipe import Beginning
 from reslab.training.ghost import use_ghost_batches
 from reslab.training.kernels.networks import fuse_norms, use_winograd
 from reslab.training.optimizer import make_optimizer
@@ -19,7 +33,7 @@ from reslab.training.plan import Asked, Plan
 from reslab.training.schedule import Plateau, WarmUp
 from reslab.training.state import Meter, TrainingState
 
-__all__ = ["check_initial_weights", "initial_state"]
+__all__ = ["check_initial_weights", "find_beginning", "initial_state"]
 
 
 def initial_state(plan: Plan, *, progress: bool = False) -> tuple[TrainingState, LoadReport | None]:
@@ -40,7 +54,7 @@ def initial_state(plan: Plan, *, progress: bool = False) -> tuple[TrainingState,
     scaler = torch.amp.GradScaler(torch.device(plan.execution.device).type, enabled=plan.execution.precision == "fp16")
     state = TrainingState(
         model,
-        make_optimizer(model, recipe.optimizer),
+        make_optimizer(model, recipe.optimizer, layer_decay=recipe.fine_tuning.layer_decay),
         WarmUp(recipe, plan.asked.spec.depth),
         Meter(),
         scaler,
@@ -65,15 +79,55 @@ def check_initial_weights(asked: Asked, *, progress: bool = False) -> None:
             _first_network(asked, progress)
 
 
+def find_beginning(model: str | NetSpec, weights: str | Path | None) -> Beginning:
+    """What is known of initial weights before they are loaded.
+
+    Args:
+        model: the network as it was asked for.
+        weights: as `train` takes them.
+
+    Raises:
+        WeightsError: they are a run's or a name's, and there is no such one.
+    """
+    if not weights:
+        return Beginning()
+    text = str(weights)
+    folder = _folder(text)
+    if folder is not None:
+        return Beginning(text, load_trained(folder).about)
+    if is_file_of_weights(text):
+        return Beginning(text)
+    return Beginning(text, describe_card(find_card(base_name(model if isinstance(model, str) else spell(model)), text)))
+
+
+def _folder(weights: str) -> Path | None:
+    """The folder of a run or of weights with a card, where weights are named by that."""
+    path = Path(weights)
+    named = path.parent if path.name == WEIGHTS_NAME and (path.parent / CARD_NAME).is_file() else path
+    return named if named.is_dir() else None
+
+
 def _first_network(asked: Asked, progress: bool) -> tuple[FeatureNetwork, LoadReport | None]:
     torch.manual_seed(asked.seed)
     model = build(asked.spec)
     if not asked.weights:
         return model, None
+    fresh = {name: value.clone() for name, value in model.get_classifier().state_dict().items()}
+    folder = _folder(str(asked.weights))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", HeadReplacedWarning)  # the report says so, as of channels
         warnings.simplefilter("ignore", ChannelsAdaptedWarning)
-        return model, load_pretrained(model, base_name(spell(asked.spec)), asked.weights, progress=progress)
+        if folder is None:
+            report = load_pretrained(model, base_name(spell(asked.spec)), asked.weights, progress=progress)
+        else:
+            with naming(folder, WeightsError):
+                report = load_weights(model, load_trained(folder).model.state_dict())
+    about = asked.beginning.about if asked.beginning else None
+    if about and about.classes and about.classes != asked.data.classes and not report.replaced_head:
+        model.get_classifier().load_state_dict(fresh)
+        named = f"the classifier is of other classes ({', '.join(map(repr, about.classes[:3]))}, ...) and starts afresh"
+        report = replace(report, replaced_head=named)
+    return model, report
 
 
 def _make_model(plan: Plan, progress: bool) -> tuple[FeatureNetwork, LoadReport | None]:

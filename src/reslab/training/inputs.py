@@ -11,6 +11,7 @@ from reslab.checkpoints import newest_whole_checkpoint
 from reslab.data import AnyData, ImageData, PhotoData, Role, load_data
 from reslab.data.batches import TrainingBatches, read_in_parts
 from reslab.data.dataset import Samples, Split
+from reslab.data.held_out import NONE_HELD_OUT, HeldOut, hold_out_share
 from reslab.data.loading import DataKind
 from reslab.data.normalization import Normalization
 from reslab.data.photo_batches import PhotoBatches
@@ -22,6 +23,7 @@ from reslab.errors import CheckpointError, DataError, RecipeError
 from reslab.files.atomic import atomic_path
 from reslab.models.weights import NORMALIZATION_NAME
 from reslab.runs import Run
+from reslab.training.plan import Asked
 from reslab.training.recipe import Area, DataRecipe, NoColor, Photos, Rand, Recipe, SmallImages
 
 __all__ = [
@@ -50,7 +52,8 @@ def load_inputs(
     data_dir: Path | None,
     progress: bool,
     test_curve: bool = False,
-) -> AnyData:
+    held_out: HeldOut | None = None,
+) -> tuple[AnyData, HeldOut]:  # what is loaded, how, and which of it is seen
     """The data that a recipe trains on, small images in memory or photos in their files.
 
     Test images are looked at only where they are asked for: a damaged one stops no training, and another one changes
@@ -62,6 +65,10 @@ def load_inputs(
         data_dir: where named data sets are looked for first.
         progress: whether reading shows a progress bar.
         test_curve: whether test images are wanted, too.
+        held_out: what a run that is gone on with has held out of train.
+
+    Returns:
+        The data, and which images of train became val, where the recipe holds some out.
 
     Raises:
         RecipeError: a recipe for photos got small images, or the other way round.
@@ -73,7 +80,7 @@ def load_inputs(
         kind: DataKind = "auto" if recipe is None else "photos" if photos else "small"
         data = load_data(data, data_dir=data_dir, roles=roles, kind=kind, progress=progress)
     if recipe is None:
-        return data
+        return data, NONE_HELD_OUT
     if isinstance(data, ImageData) and photos:
         raise RecipeError(
             f"the recipe is for photos, and {data.name} has small images; give a folder, or another recipe."
@@ -82,7 +89,10 @@ def load_inputs(
         if not photos:
             raise RecipeError('photos need a recipe with data.images = "photos", such as photos or imagenet-90.')
         data = data.seen_by(test_view(recipe))
-    return data.hold_out(recipe.val_images)
+    if held_out is None and recipe.val_share and "val" not in data.splits:
+        return hold_out_share(data, recipe.val_share)
+    held_out = held_out or HeldOut(num_images=recipe.val_images)
+    return held_out.of(data), held_out
 
 
 def test_view(recipe: DataRecipe) -> Preprocessing:
@@ -100,6 +110,8 @@ def measured_normalization(
 ) -> Normalization:
     """The normalisation of training images; of photos it is measured once a run, on their test views, and kept.
 
+    That of initial weights was kept when the run was started.
+
     Args:
         run: that keeps it.
         split: the training images.
@@ -107,22 +119,36 @@ def measured_normalization(
         asked_to_stop: called from time to time while photos are read; may raise.
 
     Raises:
-        CheckpointError: the run's file of it is damaged.
+        CheckpointError: the run's file of it is damaged, or missing where it cannot be measured.
     """
-    if isinstance(split, Split) and not (run.exists and run.record.get("accepted_data")):
-        return Normalization.measure(split.images, recipe.normalization)
+    kind = recipe.normalization
+    kept = kind == "weights" or (run.exists and run.record.get("accepted_data"))
+    if isinstance(split, Split) and kind != "weights" and not kept:
+        return Normalization.measure(split.images, kind)
     path = run.folder / NORMALIZATION_NAME
-    if recipe.normalization == "imagenet":
+    if kind == "imagenet":
         return Normalization.imagenet()
-    if not path.exists():
+    if kind == "weights" and not path.exists():
+        raise CheckpointError(f"{path} is missing, which has the normalisation of the initial weights; start anew.")
+    if kind != "weights" and not path.exists():
         images = split.images if isinstance(split, Split) else read_in_parts(split, asked_to_stop=asked_to_stop)
-        measured = Normalization.measure(images, recipe.normalization)
+        measured = Normalization.measure(images, kind)
         with atomic_path(path) as temporary:
             measured.save(temporary)
     try:
         return Normalization.load(path)
     except DataError as error:
         raise CheckpointError(f"{path} is damaged ({error}); remove it, and it is measured again.") from None
+
+
+def keep_initial_normalization(asked: Asked, run: Run) -> None:
+    """Writes the normalisation that a run's initial weights were trained with into its folder, for images of its size
+    and channels."""
+    about = asked.beginning.about if asked.beginning else None
+    assert about is not None
+    height, width, channels = asked.data.image_shape
+    with atomic_path(run.folder / NORMALIZATION_NAME) as temporary:
+        about.known_normalization().at(height, width).with_channels(channels).save(temporary)
 
 
 def keep_normalization(run: Run) -> None:
@@ -153,6 +179,7 @@ def make_batches(
             pad_with=small.pad_with,
             flip=data.flip,
             erase=data.erase,
+            balanced=data.sampling == "balanced",
             device=None if device.type == "cpu" else device,
         )
     assert isinstance(split, PhotoSplit)
@@ -166,6 +193,7 @@ def make_batches(
         seed=seed,
         num_batches=recipe.iterations,
         repeats=images.repeats,
+        balanced=data.sampling == "balanced",
         workers=available_cores() if workers < 0 else workers,
         device=device,
     )

@@ -22,10 +22,12 @@ from reslab.files.reading import reading
 from reslab.files.rows import RowLog
 from reslab.models.weights import NORMALIZATION_NAME
 from reslab.runs import HeldRun
+from reslab.training.fine_tuning import choose_trained
 from reslab.training.finish import describe_weights, evaluate_within, finish_run
 from reslab.training.initial import initial_state
 from reslab.training.inputs import make_batches, measured_normalization
 from reslab.training.objective import count_wrong, make_loss, make_mixing
+from reslab.training.optimizer import set_rate
 from reslab.training.plan import Plan
 from reslab.training.progress import TrainingProgress
 from reslab.training.resizing import initial_iterations, resized, work_until
@@ -79,7 +81,7 @@ class Trainer:
 
     def _make_step(self) -> Step:
         model = self.state.model
-        loss = make_loss(self.recipe.regularization, model.spec.num_classes)
+        loss = make_loss(self.recipe.regularization, model.spec.num_classes, self.data.split("train").labels)
         dtype, reduced = self.execution.dtype, self.execution.precision != "fp32"
 
         def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,7 +143,7 @@ class Trainer:
             state.model.train()
             try:
                 self._record_again(progress)
-                while state.iteration < total:
+                while state.iteration < total and not self._gains_nothing():
                     if (stopped_by := stop.reason(state.iteration)) is not None:
                         self._save()
                         return TrainResult(self.run, state.iteration, stopped_by, None)
@@ -158,7 +160,7 @@ class Trainer:
                 self.batches.close()
             figures = finish_run(self.plan, held, state, self.normalization, self.rows)
             self.held.check()
-        return TrainResult(self.run, total, None, figures)
+        return TrainResult(self.run, state.iteration, None, figures)
 
     def finish_early(self, held: HeldRun) -> TrainResult:
         """Ends a stopped run where it is: its last checkpoint, or the one that is best on val, becomes its weights.
@@ -183,13 +185,14 @@ class Trainer:
             self.batches.close()
         return TrainResult(self.run, self.state.iteration, None, figures)
 
-    def iterate(self) -> None:
-        """One update of the weights."""
+    def iterate(self, rate: float | None = None) -> None:
+        """One update of the weights, at the schedule's rate or another."""
         state = self.state
         state.meter.start_clock()
-        rate = learning_rate(self.recipe, state.iteration, state.warmup.active, state.plateau.drops)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
+        if rate is None:
+            rate = learning_rate(self.recipe, state.iteration, state.warmup.active, state.plateau.drops)
+        set_rate(state.optimizer, rate)
+        choose_trained(state.model, self.recipe.fine_tuning, state.iteration)
         with record_function("reslab.batch"):
             images, labels = self.batches.batch(state.iteration)
             if state.iteration < self.initial_iterations:
@@ -276,6 +279,13 @@ class Trainer:
                 self.held.check()
                 save_best(self.run.checkpoints, self._snapshot())
         return errors
+
+    def _gains_nothing(self) -> bool:
+        """Whether so many evaluations have not been better than the best one that training ends."""
+        monitoring, best = self.recipe.monitoring, self.state.best_iteration
+        if not monitoring.patience or best is None:
+            return False
+        return self.state.iteration >= best + monitoring.patience * int(monitoring.eval_every)
 
     def _error(self, role: Role) -> float:
         return evaluate_within(self.recipe, self.state.eval_model, self.data.split(role), self.normalization).top1_error

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reslab.data import AnyData
 from reslab.errors import CheckpointError
 from reslab.models import NetSpec, spell
 from reslab.runs import Run
+from reslab.training.asked_recipe import Beginning
 from reslab.training.execution import Execution
-from reslab.training.inputs import AnyData
 from reslab.training.recipe import Recipe
 from reslab.training.recipe_files import recipe_from_dict
 
@@ -28,6 +29,7 @@ class Asked:
         seed: of the initial weights, the order and the augmentation.
         weights: initial ones, as `train` takes them; None for random ones.
         test_curve: whether the test error is recorded at every evaluation.
+        beginning: what is known of the initial weights; None for a run that is gone on with.
     """
 
     spec: NetSpec
@@ -36,6 +38,7 @@ class Asked:
     seed: int
     weights: str | Path | None = None
     test_curve: bool = False
+    beginning: Beginning | None = None
 
     def record(self) -> dict[str, Any]:
         """As it stands in run.json."""

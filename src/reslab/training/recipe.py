@@ -24,6 +24,7 @@ from reslab.training.recipe_data import (
     SmallImages,
     Trivial,
 )
+from reslab.training.recipe_fine_tuning import FineTuningRecipe
 from reslab.training.recipe_hardware import HardwareRecipe
 from reslab.training.recipe_monitoring import MonitoringRecipe
 from reslab.training.recipe_optimizers import AdamW, Lamb, Muon, OptimizerRecipe, Sgd
@@ -39,6 +40,7 @@ __all__ = [
     "CrossEntropy",
     "DataRecipe",
     "Duration",
+    "FineTuningRecipe",
     "HardwareRecipe",
     "Jitter",
     "Lamb",
@@ -70,7 +72,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train: optimizer, schedule, data, regularization, hardware and monitoring.
+    """How to train: optimizer, schedule, data, regularization, fine-tuning, hardware and monitoring.
 
     Lengths are as they were written, in iterations, epochs or images, until `resolved` makes iterations of them all.
     """
@@ -84,6 +86,7 @@ class Recipe:
     schedule: ScheduleRecipe = knob(Steps(), "How the rate changes, and where training stops.")
     data: DataRecipe = knob(DataRecipe(), "Batches, and what is done to images.")
     regularization: RegularizationRecipe = knob(RegularizationRecipe(), "What keeps a network from being too sure.")
+    fine_tuning: FineTuningRecipe = knob(FineTuningRecipe(), "What is done with weights of another training.")
     hardware: HardwareRecipe = knob(HardwareRecipe(), "Where and how it is computed.")
     monitoring: MonitoringRecipe = knob(MonitoringRecipe(), "How often what is recorded.")
 
@@ -92,6 +95,12 @@ class Recipe:
         for need in self.needs:
             if not all(need.partition("=")):
                 raise RecipeError(f"needs must name fields with values, as in stochastic_depth=0.05, not {need!r}.")
+        self.fine_tuning.check_order(self.schedule.length)
+        if self.regularization.class_weights == "balanced" and self.data.sampling == "balanced":
+            raise RecipeError(
+                "data.sampling = balanced shows all classes equally often, so that regularization.class_weights has "
+                "nothing to make up for: choose one of both."
+            )
         parts, batch_size = self.optimizer.accumulate, self.data.batch_size
         if batch_size % parts or (parts > 1 and batch_size // parts < 2):
             raise RecipeError(
@@ -137,7 +146,13 @@ class Recipe:
             seen = least * batch_size
             value = seen / num_images if length.unit == "epochs" else seen
             return self.rescaled(replace(length, value=value)).resolved(num_images)
-        return replace(self, needs=(), schedule=schedule, monitoring=self.monitoring.resolved(count))
+        return replace(
+            self,
+            needs=(),
+            schedule=schedule,
+            fine_tuning=self.fine_tuning.resolved(count),
+            monitoring=self.monitoring.resolved(count),
+        )
 
     def rescaled(self, length: Duration | int) -> "Recipe":
         """The same recipe with its whole schedule stretched or shrunk to another length.
@@ -170,6 +185,7 @@ class Recipe:
         return replace(
             self,
             schedule=self.schedule.rescaled(length),
+            fine_tuning=self.fine_tuning.rescaled(old, length),
             monitoring=self.monitoring.rescaled(old, length),
             regularization=regularization,
         )

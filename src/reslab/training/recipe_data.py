@@ -144,9 +144,16 @@ class Photos:
     """Files of any size, decoded when a batch needs them (Sec. 3.4)."""
 
     kind: ClassVar[str] = "photos"
-    train_size: int = knob(224, "Side of the random crop, in pixels.", least=1, most=_LARGEST_SIDE)
-    test_size: int = knob(224, "Side of the central crop in tests.", least=1, most=_LARGEST_SIDE)
-    test_resize: int = knob(256, "Shorter side to which photos are resized before that.", least=1, most=_LARGEST_SIDE)
+    train_size: int = knob(
+        224,
+        "Side of the random crop, in pixels; 0 for what the initial weights were made for.",
+        least=0,
+        most=_LARGEST_SIDE,
+    )
+    test_size: int = knob(224, "Side of the central crop in tests; 0 likewise.", least=0, most=_LARGEST_SIDE)
+    test_resize: int = knob(
+        256, "Shorter side to which photos are resized before that; 0 likewise.", least=0, most=_LARGEST_SIDE
+    )
     interpolation: Literal["bilinear", "bicubic"] = knob("bilinear", "Filter of the resizing.")
     crop: CropRecipe = knob(ShorterSide(), "How the part that is seen in training is chosen.")
     color: ColorRecipe = knob(NoColor(), "How colours are changed.")
@@ -196,10 +203,23 @@ class DataRecipe:
     val_images: int = knob(
         0, "Held out of train for validation, the same share of every class; 5,000 in the paper's 45k/5k.", least=0
     )
-    normalization: Literal["per-pixel-mean", "per-channel", "imagenet"] = knob(
+    val_share: float = knob(
+        0.0,
+        "Share of train that is held out where the data have no val images of their own; photos that are nearly the "
+        "same stay on one side.",
+        least=0,
+        most=0.5,
+    )
+    sampling: Literal["shuffled", "balanced"] = knob(
+        "shuffled",
+        "Each image once an epoch; or balanced: all classes equally often, those of few images by showing these "
+        "several times.",
+    )
+    normalization: Literal["per-pixel-mean", "per-channel", "imagenet", "weights"] = knob(
         "per-pixel-mean",
         "Subtract the mean of every pixel (the paper), or the mean of every channel and divide by its std; imagenet: "
-        "the channels' mean and std that everyone uses for ImageNet, so that nothing has to be measured.",
+        "the channels' mean and std that everyone uses for ImageNet, so that nothing has to be measured; weights: what "
+        "the initial weights were trained with.",
     )
     flip: bool = knob(True, "Mirror every other image, at random.")
     erase: float = knob(0.0, "Share of the images that lose a random rectangle (arXiv 1708.04896).", least=0, most=1)
@@ -219,6 +239,8 @@ class DataRecipe:
 
     def __post_init__(self) -> None:
         check(self, RecipeError, "data.")
+        if self.val_images and self.val_share:
+            raise RecipeError("data.val_images and data.val_share both say how much is held out: give one of them.")
         if self.initial_scale == 1 and self.initial_share != _INITIAL_SHARE:
             raise RecipeError(
                 f"data.initial_share = {self.initial_share} does nothing where data.initial_scale is 1: leave it out, "

@@ -20,6 +20,11 @@ class MonitoringRecipe:
     checkpoint_every: Duration = knob(iterations(1000), "A state to resume from.")
     keep_checkpoints: int = knob(2, "The newest so many are kept, and the one that is best on val.", least=1)
     weights: Literal["last", "best-on-val"] = knob("last", "State that becomes weights.safetensors.")
+    patience: int = knob(
+        0,
+        "Evaluations without a better val error after which training ends before its schedule does; 0 for never.",
+        least=0,
+    )
     precise_bn_images: int = knob(
         0,
         "Training images over which batch-norm statistics are averaged at the end; 0 keeps the moving averages.",

@@ -13,7 +13,7 @@ from reslab.training.recipe_files import changed, renamed
 
 __all__ = ["as_flag", "find_field", "fitted", "is_length", "meant_field", "with_overrides"]
 
-_PATH = re.compile(r"\b(?:optimizer|schedule|data|regularization|hardware|monitoring)(?:\.[a-z_]+)+")
+_PATH = re.compile(r"\b(?:optimizer|schedule|data|regularization|fine_tuning|hardware|monitoring)(?:\.[a-z_]+)+")
 _SYNONYMS = {
     "lr": "optimizer.learning_rate",
     "rate": "optimizer.learning_rate",

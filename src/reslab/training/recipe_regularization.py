@@ -1,7 +1,7 @@
 """What a recipe has against overfitting: the loss, mixing, averaging. Importing this imports no torch."""
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from reslab.errors import RecipeError
 from reslab.fields import check, knob
@@ -57,6 +57,10 @@ class RegularizationRecipe:
         most=100,
     )
     loss: LossRecipe = knob(CrossEntropy(), "Loss over all classes at once, or of each class against the rest.")
+    class_weights: Literal["none", "balanced"] = knob(
+        "none",
+        "All images count alike in the loss; or balanced: all classes do, however many images each has.",
+    )
     ema_decay: float = knob(
         0.0,
         "The weights that a run leaves are an average in which each iteration's weigh so much less than the next "
@@ -73,6 +77,11 @@ class RegularizationRecipe:
 
     def __post_init__(self) -> None:
         check(self, RecipeError, "regularization.")
+        if self.class_weights != "none" and (self.mixup or self.cutmix or isinstance(self.loss, BinaryCrossEntropy)):
+            raise RecipeError(
+                "regularization.class_weights is for cross-entropy of images that are not mixed: leave out mixup and "
+                "cutmix, or choose data.sampling = balanced."
+            )
         if self.ghost_batch == 1:
             raise RecipeError(
                 "regularization.ghost_batch must be 0 or at least 2: batch norm has no use for one image."
