@@ -28,7 +28,10 @@ from reslab.training.rate_test import find_rate
 from reslab.training.recipe import (
     AdamW,
     Duration,
+    FineTuningRecipe,
     HardwareRecipe,
+    Lamb,
+    Muon,
     RegularizationRecipe,
     Sgd,
 )
@@ -115,7 +118,7 @@ def test_blocks_are_counted_as_timm_counts_them(name):
 
 def test_earlier_blocks_have_smaller_rates():
     model = create_model("resnet18")
-    optimizer = make_optimizer(model, AdamW(decay="weights"), layer_decay=0.5)
+    optimizer = make_optimizer(model, AdamW(decay="weights"), FineTuningRecipe(layer_decay=0.5))
     set_rate(optimizer, 0.1)
     rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
     assert rates[id(model.fc.weight)] == rates[id(model.fc.bias)] == 0.1
@@ -149,6 +152,14 @@ def test_first_the_classifier_alone_is_trained_and_then_all(folder, pretrained, 
         body = {key: torch.equal(state[key], before[key]) for key in before if not key.startswith("fc.")}
         assert all(body.values()) if head_first == 6 else not any(body[key] for key in body if "weight" in key)
         assert torch.isfinite(state["fc.weight"]).all()
+
+
+@pytest.mark.parametrize("optimizer", [Sgd(), AdamW(), Lamb(), Muon()], ids=lambda recipe: recipe.kind)
+def test_any_optimizer_begins_with_the_classifier(optimizer, folder, pretrained, tmp_path):
+    """Torch's fused SGD takes no group of which some parameters have been trained before and others not."""
+    recipe = replace(small(4, head_first=Duration(2), layer_decay=1.0), optimizer=optimizer)
+    done = reslab.train(NET, folder, recipe=recipe, weights=pretrained, run_dir=tmp_path / "run")
+    assert done.iteration == 4
 
 
 def test_frozen_norms_keep_statistics_scales_and_shifts(folder, pretrained, tmp_path):

@@ -41,6 +41,7 @@ __all__ = ["LARGEST_INPUT", "Trained", "load_trained"]
 
 _FRESH_SEED = 0
 _LARGEST_PIXEL = 255
+_RGB = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +150,9 @@ def _given_normalization(
     if not mean:
         return None
     _refuse_bytes(mean, std or ())
-    return Normalization.per_channel(mean, std or (1.0,), channels)
+    had = max(len(mean), len(std or ()))
+    own = had if had == _RGB else channels  # of weights for colours, on other channels: as their filters are adapted
+    return Normalization.per_channel(mean, std or (1.0,), own).with_channels(channels)
 
 
 def _refuse_bytes(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -300,7 +303,7 @@ def _from_weights(
         file, table = split_choice(str(path))
         sha256 = None if table else file_digest(Path(file))  # a file of several tables has several networks
     if card and normalization is None:
-        normalization = Normalization.per_channel(card.mean, card.std, spec.in_channels)
+        normalization = Normalization.per_channel(card.mean, card.std, _RGB).with_channels(spec.in_channels)
     of_photos = card is not None and card.input_size > LARGEST_WHOLE_SIDE
     names = tuple(imagenet_names().values())
     view = view_of_card(card, input_size or spec.usual_input_size, spec.in_channels)

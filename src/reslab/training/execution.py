@@ -12,6 +12,7 @@ from reslab.analysis.complexity import count_macs, summarize
 from reslab.analysis.training_memory import DTYPES, FIRST_STEP_BYTES, Precision, Segments
 from reslab.environment import available_cores, cxx_compiler, parse_size, resident_bytes
 from reslab.errors import CheckpointError, ModelError, RecipeError
+from reslab.files.shapes import Shape
 from reslab.models.spec import NetSpec
 from reslab.training.allocator import tensor_memory
 from reslab.training.kernels.networks import finds_convolutions, finds_norms, scratch_bytes
@@ -19,7 +20,7 @@ from reslab.training.kernels.norms import has_kernels
 from reslab.training.kernels.winograd import has_winograd
 from reslab.training.recipe import AdamW, HardwareRecipe, Lamb, Recipe
 
-__all__ = ["Execution", "choose_execution"]
+__all__ = ["EXECUTION", "Execution", "choose_execution"]
 
 # Where no kernel of ours fuses norms: compiling a CIFAR net's training step takes about 40 s of one core at 20 to 56
 # layers, more with depth, and the compiled step is up to 40 % faster, depending on the processor. At 1e11 operations a
@@ -31,6 +32,20 @@ _MOST_PLANNED = 0.97  # of a memory limit; ResNet-1202's peak was 1 % above what
 _FIRST_WITH_BF16 = (8, 0)  # Ampere
 
 Kernels = Literal["torch", "winograd"]
+EXECUTION: Shape = {
+    "device": str,
+    "threads": int,
+    "channels_last": bool,
+    "compiled": bool,
+    "precision?": str,
+    "fused_norms?": bool,
+    "kernels?": str,
+    "segments?": (list, None),
+    "tensor_bytes?": (int, None),
+    "predicted_bytes?": (int, None),
+    "reasons": [str],
+}
+"""What a run's record has of it."""
 
 
 @dataclass(frozen=True)

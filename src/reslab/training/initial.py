@@ -54,7 +54,7 @@ def initial_state(plan: Plan, *, progress: bool = False) -> tuple[TrainingState,
     scaler = torch.amp.GradScaler(torch.device(plan.execution.device).type, enabled=plan.execution.precision == "fp16")
     state = TrainingState(
         model,
-        make_optimizer(model, recipe.optimizer, layer_decay=recipe.fine_tuning.layer_decay),
+        make_optimizer(model, recipe.optimizer, recipe.fine_tuning),
         WarmUp(recipe, plan.asked.spec.depth),
         Meter(),
         scaler,

@@ -18,8 +18,9 @@ from reslab.checkpoints import (
 )
 from reslab.data.dataset import Role
 from reslab.errors import CheckpointError, DataError, DivergenceError
-from reslab.files.reading import reading
+from reslab.files.reading import naming, reading
 from reslab.files.rows import RowLog
+from reslab.files.shapes import check_shape
 from reslab.models.weights import NORMALIZATION_NAME
 from reslab.runs import HeldRun
 from reslab.training.fine_tuning import choose_trained
@@ -27,7 +28,7 @@ from reslab.training.finish import describe_weights, evaluate_within, finish_run
 from reslab.training.initial import initial_state
 from reslab.training.inputs import make_batches, measured_normalization
 from reslab.training.objective import count_wrong, make_loss, make_mixing
-from reslab.training.optimizer import set_rate
+from reslab.training.optimizer import check_optimizer, set_rate
 from reslab.training.plan import Plan
 from reslab.training.progress import TrainingProgress
 from reslab.training.resizing import initial_iterations, resized, work_until
@@ -107,9 +108,12 @@ class Trainer:
                 f"{self.run.folder / NORMALIZATION_NAME} is not the one that {path} was trained with; put back a copy "
                 "of it."
             )
-        with reading(path, CheckpointError):
+        with naming(path, CheckpointError), reading(path, CheckpointError):
+            choose_trained(self.state.model, self.recipe.fine_tuning, int(saved["iteration"]) - 1)
+            check_optimizer(self.state.optimizer, saved["optimizer"])
             self.state.load_state_dict(saved)
         if "rows" in saved:
+            check_shape(path, saved["rows"], {"num_rows": int, "checksum": str}, CheckpointError, at="rows")
             self.rows.keep(saved["rows"], str(path))
         else:  # of version 0.1.0
             self.rows.keep_where(lambda row: row["iteration"] <= self.state.iteration)

@@ -6,6 +6,7 @@ from typing import Any
 
 from reslab.data import AnyData
 from reslab.errors import CheckpointError
+from reslab.files.reading import naming
 from reslab.models import NetSpec, spell
 from reslab.runs import Run
 from reslab.training.asked_recipe import Beginning
@@ -73,11 +74,12 @@ class Asked:
             raise CheckpointError(f"{run.folder} cannot be resumed so: {difference}. Start another run for that.")
         for name, value in self.record().items():
             recorded = run.data if name == "data" else run.record.get(name)
-            if name == "recipe":
-                recorded = recipe_from_dict(recorded or {}).to_dict()
-                recorded["hardware"]["workers"] = value["hardware"]["workers"]  # which changes nothing
-            if name == "net":  # written before some fields were there, it means their defaults
-                recorded = NetSpec.from_dict(recorded).to_dict()
+            with naming(run.record_path, CheckpointError):
+                if name == "recipe":
+                    recorded = recipe_from_dict(recorded or {}).to_dict()
+                    recorded["hardware"]["workers"] = value["hardware"]["workers"]  # which changes nothing
+                if name == "net":  # written before some fields were there, it means their defaults
+                    recorded = NetSpec.from_dict(recorded).to_dict()
             if name == "data":
                 value, recorded = (_compared(images or {}, test=self.test_curve) for images in (value, recorded))
                 accepted = value != recorded and _without_digests(value) == _without_digests(recorded)

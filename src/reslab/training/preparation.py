@@ -14,6 +14,7 @@ from reslab.data.held_out import HeldOut
 from reslab.data.listing import DataWarning
 from reslab.environment import describe_environment
 from reslab.errors import CheckpointError, DataError, ModelError, RecipeError
+from reslab.files.reading import naming
 from reslab.models import NetSpec, parse_model, spell
 from reslab.runs import Run, asked_digest
 from reslab.training.asked_recipe import AskedRecipe
@@ -89,7 +90,8 @@ def prepare(
     recipe = wanted.recipe
     decided = bool(own) and recipe is None and wanted.iterations is None and wanted.epochs is None
     if decided:
-        recipe = recipe_from_dict(own["recipe"])
+        with naming(Run(Path(str(run_dir))).record_path, CheckpointError):
+            recipe = recipe_from_dict(own["recipe"])
     data_spec, named = _spec_of(data), data
     test_curve = wanted.test_curve or own.get("test_curve", False)
     if recipe is None:  # the images decide

@@ -8,10 +8,12 @@ import torch
 
 from reslab.checkpoints import newest_checkpoint
 from reslab.data import AnyData
-from reslab.errors import ReslabWarning
+from reslab.errors import CheckpointError, ReslabWarning
+from reslab.files.reading import reading
+from reslab.files.shapes import check_shape
 from reslab.models import NetSpec
 from reslab.streams import say
-from reslab.training.execution import Execution
+from reslab.training.execution import EXECUTION, Execution
 from reslab.training.expectations import RecipeWarning
 from reslab.training.initial import check_initial_weights
 from reslab.training.inputs import keep_normalization
@@ -124,4 +126,7 @@ def _known_plan(ready: Prepared, accept_data: bool) -> Plan:
         )
     if not run.finished and run.record.get("data_spec") != ready.data_spec:  # the folder was moved
         run.note(data_spec=ready.data_spec)
-    return Plan(asked, run, Execution.from_dict(run.record["execution"]))
+    execution = run.record["execution"]
+    check_shape(run.record_path, execution, EXECUTION, CheckpointError, at="execution")
+    with reading(run.record_path, CheckpointError):
+        return Plan(asked, run, Execution.from_dict(execution))

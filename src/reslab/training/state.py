@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from reslab.errors import DivergenceError
+from reslab.errors import CheckpointError, DivergenceError
 from reslab.models.features import FeatureNetwork
 from reslab.training.schedule import Plateau, WarmUp
 
@@ -84,8 +84,10 @@ class Meter:
         return {name: getattr(self, name) for name in _METER_FIELDS}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores it."""
+        """Restores it; raises CheckpointError of what is no number."""
         for name in _METER_FIELDS:
+            if type(state[name]) not in (int, float):
+                raise CheckpointError(f"its {name} is no number but {state[name]!r}.")
             setattr(self, name, state[name])
 
 
