@@ -153,7 +153,8 @@ def test_what_lies_beside_is_told_too(pets: Path, capsys: pytest.CaptureFixture[
     assert report.num_images == {"train": 4, "val": 4}
     assert [note.split(" ", 1)[1] for note in report.notes] == [
         "has Training/ as the train images, by their names.",
-        "is not read: the folders alone say which class an image has.",
+        "is not read: the folders alone say which class an image has. To go by a table, give the file instead of the "
+        "folder.",
     ]
     assert main(["data", "check", str(pets)]) == 0
     assert "note: " in capsys.readouterr().out

@@ -112,7 +112,8 @@ def test_loose_files_are_told_of(write: Write) -> None:
         assert load_data(folder).classes == ("cat", "dog")
     assert [str(warning.message) for warning in told] == [
         f"{folder} has 2 images beside its folders, which belong to no class and are passed over.",
-        f"{folder / 'labels.csv'} is not read: the folders alone say which class an image has.",
+        f"{folder / 'labels.csv'} is not read: the folders alone say which class an image has. "
+        "To go by a table, give the file instead of the folder.",
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from reslab.bench.result_table import ResultTable, medians, spread
+from reslab.bench.result_table import ResultTable, mean_and_spread, medians, spread
 from reslab.bench.training_tables import TRAINING_TABLES
 
 __all__ = ["make_table"]
@@ -24,6 +24,8 @@ def make_table(record: dict[str, Any]) -> ResultTable:
         "photo-dense": _photos,
         "photo-memory": _passes,
         "int8-accuracy": _int8_accuracy,
+        "transfer": _transfer,
+        "fine-tuning-time": _fine_tuning_time,
     }
     return makers[record["benchmark"]](record)
 
@@ -169,3 +171,46 @@ def _int8_accuracy(record: dict[str, Any]) -> ResultTable:
     )
     headings = ("network", "float32", *(f"int8, {name}" for name in engines.values()), "rise of the worse one")
     return ResultTable(headings, tuple(rows), note)
+
+
+def _transfer(record: dict[str, Any]) -> ResultTable:
+    rows = [
+        (
+            row["data"],
+            mean_and_spread(row["errors"]["weights"]),
+            mean_and_spread(row["errors"]["scratch"]),
+            f"{row['gain']:.1f} ({row['interval'][0]:.1f} to {row['interval'][1]:.1f})",
+        )
+        for row in record["rows"]
+    ]
+    settings = record["settings"]
+    pretrained, seeds = settings["pretrained"], len(settings["seeds"])
+    images = pretrained["recipe"]["data"]["images"]["train_size"]
+    note = (
+        f"Top-1 error in %, mean ± standard deviation of {seeds} seeds, and the gain in points with its 95 % interval "
+        f"(Student's t). {settings['net']} by the recipe fine-tune at {images} pixels; the weights are of seven other "
+        f"classes of CIFAR-10, of which it errs on {pretrained['test_error']:.1f} % of the test images."
+    )
+    return ResultTable(("data", "with weights", "from scratch", "gain"), tuple(rows), note)
+
+
+def _fine_tuning_time(record: dict[str, Any]) -> ResultTable:
+    settings = record["settings"]
+    rows = [
+        (
+            row["arm"],
+            mean_and_spread(row["errors"]),
+            f"{min(row['epochs']):.1f} to {max(row['epochs']):.1f}",
+            f"{median(row['minutes']):.1f} ({min(row['minutes']):.1f} to {max(row['minutes']):.1f})",
+        )
+        for row in record["rows"]
+    ]
+    gain = settings["gain_over_head_alone"]
+    note = (
+        f"{settings['net']} at {settings['recipe']['data']['images']['train_size']} pixels, "
+        f"{record['rows'][0]['train_images']:,} training photos and {settings['val_images']:,} held out, "
+        f"{len(settings['seeds'])} seeds; minutes of the whole training with the run's report, on "
+        f"{settings['execution']['threads']} threads in {settings['execution']['precision']}. All layers are better by "
+        f"{gain['mean']:.1f} points ({gain['interval'][0]:.1f} to {gain['interval'][1]:.1f})."
+    )
+    return ResultTable(("trained", "val error (%)", "epochs", "minutes"), tuple(rows), note)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from reslab.data.listing import list_folder
 from reslab.data.names import UNREADABLE_SUFFIXES, how_to_convert, is_image_name, walk
 from reslab.data.roles import role_folders, subfolders
 from reslab.data.shards import INDEX_NAME, check_shards
+from reslab.data.table import is_table, list_table, split_column
 from reslab.environment import available_cores
 from reslab.errors import DataError
 from reslab.texts import show_name
@@ -42,23 +43,23 @@ def check_folder(folder: Path, *, advance: Callable[[int, int], object] | None =
     """Reads and decodes every image below a folder of class folders, or of train/, val/ and test/ that hold them.
 
     Args:
-        folder: to be checked; nothing in it is changed.
+        folder: to be checked, or a table of images and their classes; nothing in it is changed.
         advance: told of the number of images done and of all, from time to time.
 
     Raises:
         DataError: there is no such folder, or it has no class folders.
     """
+    if is_table(folder):
+        return _check_table(folder, advance)
     if not folder.is_dir():
         raise DataError(f"there is no folder {show_name(folder)}.")
     findings: list[Finding] = []
     places: list[Place] = []
     counts: dict[str, dict[str, int]] = {}
-    num_classes = 0
     folders = {role if path != folder else "": path for role, path in role_folders(folder).items()}
     for role, path in folders.items():
         below = os.path.relpath(path, folder) if role else ""
         names = subfolders(path)
-        num_classes = max(num_classes, len(names))
         for name in names:
             found = [Place(image, role, name) for image in _files(folder, os.path.join(below, name), findings)]
             counts.setdefault(name, dict.fromkeys(folders, 0))[role] = len(found)
@@ -74,13 +75,39 @@ def check_folder(folder: Path, *, advance: Callable[[int, int], object] | None =
             notes = list_folder(folder).notes
         except DataError as error:
             findings.append(Finding(path=".", problem="structure", detail=str(error).rstrip(".")))
+    return _report(folder, places, counts, list(folders), findings, notes, advance)
+
+
+def _check_table(table: Path, advance: Callable[[int, int], object] | None) -> CheckReport:
+    listing = list_table(table)
+    folder = split_column(table)[0].parent
+    counts: dict[str, dict[str, int]] = {name: dict.fromkeys(listing.files, 0) for name in listing.classes}
+    places: list[Place] = []
+    findings: list[Finding] = []
+    for role, classes in listing.files.items():
+        for name, files in zip(listing.classes, classes, strict=True):
+            places += [Place(os.path.relpath(file, folder), role, name) for file in files]
+            counts[name][role] = len(files)
+        findings += _uneven("", {name: numbers[role] for name, numbers in counts.items() if numbers[role]})
+    return _report(folder, places, counts, list(listing.files), findings, listing.notes, advance)
+
+
+def _report(  # of what was listed in one way or another
+    folder: Path,
+    places: Sequence[Place],
+    counts: Mapping[str, dict[str, int]],
+    roles: Sequence[str],
+    findings: list[Finding],
+    notes: tuple[str, ...],
+    advance: Callable[[int, int], object] | None,
+) -> CheckReport:
     seen = list(_all_seen(folder, places, advance))
     findings += [finding for image in seen for finding in image.findings]
     findings += repeated(seen)
     sizes = [image.size for image in seen if min(image.size) > 0] or [(0, 0)]
     return CheckReport(
-        num_images={role: sum(place.role == role for place in places) for role in folders},
-        num_classes=num_classes,
+        num_images={role: sum(place.role == role for place in places) for role in roles},
+        num_classes=len(counts),
         sizes=(
             (min(width for width, _ in sizes), min(height for _, height in sizes)),
             (max(width for width, _ in sizes), max(height for _, height in sizes)),

@@ -105,7 +105,8 @@ def _list_classes(folder: Path) -> dict[str, list[str]]:
     classes = {name: list(_image_files(folder / name)) for name in _class_names(folder)}
     if not classes:
         raise DataError(
-            f"{show_name(folder)} has no class folders; put the images of each class into a folder of its own."
+            f"{show_name(folder)} has no class folders; put the images of each class into a folder of its own, or name "
+            f"a table of images and their classes, as {show_name(folder / 'labels.csv')}."
         )
     for name, files in classes.items():
         if not files:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Literal, TypeAlias, overload
 
 from reslab.data.dataset import ImageData, Role
-from reslab.data.listing import DataWarning, list_folder
+from reslab.data.listing import DataWarning, Listing, list_folder
 from reslab.data.photos import PhotoData, list_photos
 from reslab.data.preprocessing import Preprocessing
 from reslab.data.roles import role_folders
 from reslab.data.search_path import find_first
 from reslab.data.shards import INDEX_NAME, is_url, load_shards, shard_roles
+from reslab.data.table import is_table, list_table, split_column
 from reslab.errors import DataError, suggestion
 
 __all__ = ["NAMED_DATA", "AnyData", "DataKind", "absolute_spec", "available_roles", "kind_and_classes", "load_data"]
@@ -79,8 +80,8 @@ def load_data(
 
     Args:
         spec: `digits`, `fashion-mnist`, `cifar10`, `cifar100`, `imagenet`; the path of a folder of class folders, or
-            of train/ and, where they exist, val/ and test/ that hold them; or of what `reslab data pack` made of one,
-            also its address on a server.
+            of train/ and, where they exist, val/ and test/ that hold them; of a table of images and their classes
+            (`reslab.data.table`); or of what `reslab data pack` made of a folder, also its address on a server.
         data_dir: where a named data set is looked for first, and downloaded to; by default `$RESLAB_DATA`, the
             system's places, then the user's cache.
         roles: that are wanted, of which the data set must have one; all it has by default. Files of the others are not
@@ -108,8 +109,9 @@ def load_data(
         if kind == "small":
             raise DataError(f"{spec} is shards of photos; give a folder of small images, or a recipe for photos.")
         return load_shards(place, view, roles=roles)
-    folder = Path(place)
-    listing = list_folder(folder, roles)
+    folder, listing = Path(place), _list(place, roles)
+    if is_table(place):
+        folder = split_column(place)[0].parent
     for note in listing.notes:
         warnings.warn(note, DataWarning, stacklevel=1)  # from here always, so that each is shown once
     from reslab.data.folder import are_small, read_folder
@@ -136,8 +138,8 @@ def kind_and_classes(
         return "photos", load_shards(place, _USUAL_VIEW).classes
     from reslab.data.folder import are_small
 
-    have = role_folders(Path(place))
-    listing = list_folder(Path(place), [role for role in have if role != "test"] or None)
+    have = _roles_of(place)
+    listing = _list(place, [role for role in have if role != "test"] or None)
     return "small" if are_small(listing) else "photos", listing.classes
 
 
@@ -153,7 +155,7 @@ def available_roles(spec: str | Path, data_dir: Path | None = None) -> tuple[Rol
     place = _place(spec, data_dir)
     if _are_shards(place):
         return shard_roles(place)
-    return tuple(role_folders(Path(place)))
+    return _roles_of(place)
 
 
 def absolute_spec(spec: str | Path) -> str:
@@ -180,12 +182,23 @@ def _place(spec: str | Path, data_dir: Path | None) -> str | Path:
                 "account: get it from image-net.org, and put its class folders into imagenet/train and imagenet/val."
             )
         return found
+    if is_table(spec):
+        return spec
     if not os.path.isdir(spec):  # Path.is_dir raises where a name is too long or a folder is closed
         near = suggestion(str(spec), NAMED_DATA)
         raise DataError(
             f"no data at {str(spec)!r}: it is neither {', '.join(NAMED_DATA)} nor the path of a folder{near}"
         )
     return spec
+
+
+def _list(place: str | Path, roles: Collection[Role] | None) -> Listing:
+    """The images of a folder or a table."""
+    return list_table(place, roles) if is_table(place) else list_folder(Path(place), roles)
+
+
+def _roles_of(place: str | Path) -> tuple[Role, ...]:
+    return tuple(list_table(place).files) if is_table(place) else tuple(role_folders(Path(place)))
 
 
 def _are_shards(place: str | Path) -> bool:

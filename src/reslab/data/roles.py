@@ -9,7 +9,7 @@ from reslab.data.names import is_image_name, is_litter
 from reslab.errors import DataError
 from reslab.texts import count, show_name
 
-__all__ = ["find_roles", "has_images", "is_role_name", "role_folders", "subfolders"]
+__all__ = ["find_roles", "has_images", "is_role_name", "role_folders", "role_of", "subfolders"]
 
 _SPELLINGS: dict[str, Role] = {
     "train": "train",
@@ -20,6 +20,11 @@ _SPELLINGS: dict[str, Role] = {
     "test": "test",
     "testing": "test",
 }
+
+
+def role_of(name: str) -> Role | None:
+    """The role that a word stands for, however it is spelt; None for none."""
+    return _SPELLINGS.get(name.strip().lower())
 
 
 def role_folders(folder: Path) -> dict[Role, Path]:

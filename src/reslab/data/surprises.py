@@ -42,7 +42,8 @@ def folder_notes(folder: Path) -> list[str]:
     if tables:
         others = f" and {len(tables) - 1:,} more" if len(tables) > 1 else ""
         notes.append(
-            f"{show_name(folder / tables[0])}{others} is not read: the folders alone say which class an image has."
+            f"{show_name(folder / tables[0])}{others} is not read: the folders alone say which class an image has. To "
+            "go by a table, give the file instead of the folder."
         )
     return notes
 
