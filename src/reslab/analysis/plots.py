@@ -18,7 +18,17 @@ from PIL import Image
 from reslab.analysis.fonts import fonts_for
 from reslab.files.atomic import atomic_path
 
-__all__ = ["plot_confusion", "plot_contact_sheet", "plot_curves", "plot_reliability", "save_figure", "svg_text"]
+__all__ = [
+    "draw_confusion_matrix",
+    "draw_curves",
+    "draw_reliability",
+    "plot_confusion",
+    "plot_contact_sheet",
+    "plot_curves",
+    "plot_reliability",
+    "save_figure",
+    "svg_text",
+]
 
 _NAMES_UP_TO = 30  # classes whose names still fit along an axis
 _COUNTS_UP_TO = 15  # classes whose counts still fit into the cells
@@ -58,12 +68,22 @@ def svg_text(figure: Figure) -> str:
 
 
 def plot_curves(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
-    """Training error (dashed), validation and test error (bold), loss and rate against iterations.
+    """Writes `draw_curves`.
 
     Args:
         rows: of metrics.jsonl.
         title: of the picture.
         path: of the PNG.
+    """
+    save_figure(draw_curves(rows, title), path, [title])
+
+
+def draw_curves(rows: Sequence[dict[str, Any]], title: str) -> Figure:
+    """Training error (dashed), validation and test error (bold), loss and rate against iterations.
+
+    Args:
+        rows: of metrics.jsonl.
+        title: of the picture.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     errors, losses = figure.subplots(1, 2)
@@ -83,18 +103,29 @@ def plot_curves(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
     for axes in (errors, losses):
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.suptitle(title)
-    save_figure(figure, path, [title])
+    figure.suptitle(title, parse_math=False)
+    return figure
 
 
 def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: str, path: Path) -> None:
-    """A confusion matrix: rows are true classes, columns predicted ones, shades the share of the row.
+    """Writes `draw_confusion_matrix`.
 
     Args:
         confusion: (num_classes, num_classes) counts.
         classes: names.
         title: of the picture.
         path: of the PNG.
+    """
+    save_figure(draw_confusion_matrix(confusion, classes, title), path, [title, *map(_shortened, classes)])
+
+
+def draw_confusion_matrix(confusion: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
+    """A confusion matrix: rows are true classes, columns predicted ones, shades the share of the row.
+
+    Args:
+        confusion: (num_classes, num_classes) counts.
+        classes: names.
+        title: of the picture.
     """
     num_classes = len(classes)
     side = min(12.0, 3.0 + 0.45 * num_classes)
@@ -103,17 +134,18 @@ def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], title: 
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.75, label="share of the true class")
-    axes.set(xlabel="predicted class", ylabel="true class", title=title)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_title(title, parse_math=False)
     names = [_shortened(name) for name in classes] if num_classes <= _NAMES_UP_TO else []
     if names:
-        axes.set_xticks(range(num_classes), names, rotation=45, ha="right")
-        axes.set_yticks(range(num_classes), names)
+        axes.set_xticks(range(num_classes), names, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(num_classes), names, parse_math=False)
     if num_classes <= _COUNTS_UP_TO:
         for row, column in np.argwhere(confusion > 0):
             color = "white" if shares[row, column] > 0.5 else "black"
             count = str(confusion[row, column])
             axes.text(column, row, count, ha="center", va="center", color=color, fontsize=8)
-    save_figure(figure, path, [title, *names])
+    return figure
 
 
 def plot_reliability(
@@ -123,7 +155,7 @@ def plot_reliability(
     title: str,
     path: Path,
 ) -> None:
-    """A reliability diagram (arXiv 1706.04599): accuracy against confidence, above the share of images in each bin.
+    """Writes `draw_reliability`.
 
     Args:
         num_images: (bins,) counts, the bins of equal width from 0 to 1.
@@ -131,6 +163,20 @@ def plot_reliability(
         accuracy: (bins,) share of right answers.
         title: of the picture.
         path: of the PNG.
+    """
+    save_figure(draw_reliability(num_images, confidence, accuracy, title), path, [title])
+
+
+def draw_reliability(
+    num_images: NDArray[np.int64], confidence: NDArray[np.float64], accuracy: NDArray[np.float64], title: str
+) -> Figure:
+    """A reliability diagram (arXiv 1706.04599): accuracy against confidence, above the share of images in each bin.
+
+    Args:
+        num_images: (bins,) counts, the bins of equal width from 0 to 1.
+        confidence: (bins,) mean confidence.
+        accuracy: (bins,) share of right answers.
+        title: of the picture.
     """
     width = 1 / len(num_images)
     middles = (np.arange(len(num_images)) + 0.5) * width
@@ -150,14 +196,15 @@ def plot_reliability(
         label="mean confidence less accuracy",
     )
     above.plot([0, 1], [0, 1], "--", color="0.5", linewidth=1)
-    above.set(ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1), title=title)
+    above.set(ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1))
+    above.set_title(title, parse_math=False)
     above.legend(loc="upper left")
     below.bar(middles, 100 * num_images / max(1, num_images.sum()), width, color="0.6", edgecolor="white")
     below.set(xlabel="confidence: probability of the answer", ylabel="images (%)")
     for axes in (above, below):
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
-    save_figure(figure, path, [title])
+    return figure
 
 
 def plot_contact_sheet(

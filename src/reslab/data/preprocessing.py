@@ -92,8 +92,14 @@ class Preprocessing:
             image = self._scaled(image)
         return np.asarray(image).reshape(self.shape)
 
-    def _scaled(self, image: Image.Image) -> Image.Image:
-        width, height = image.size
+    def seen_box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The part of an upright image that the network sees: left, top, right and bottom in the image's own pixels."""
+        full_width, full_height, left, top = self._placed(width, height)
+        x, y = width / full_width, height / full_height
+        return left * x, top * y, (left + self.width) * x, (top + self.height) * y
+
+    def _placed(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Width and height of an image that is scaled to cover the box, and left and top of the crop in it."""
         short = min(self.height, self.width)
         box_height, box_width = self.height * self.resize // short, self.width * self.resize // short
         # Rounded down, as torchvision does, whichever side is the one that must not fall short of the box.
@@ -101,11 +107,13 @@ class Preprocessing:
             full_width, full_height = box_width, max(box_height, box_width * height // width)
         else:
             full_width, full_height = max(box_width, box_height * width // height), box_height
-        left, top = round((full_width - self.width) / 2), round((full_height - self.height) / 2)
-        if (full_width, full_height) == (width, height):
+        return full_width, full_height, round((full_width - self.width) / 2), round((full_height - self.height) / 2)
+
+    def _scaled(self, image: Image.Image) -> Image.Image:
+        full_width, full_height, left, top = self._placed(*image.size)
+        if (full_width, full_height) == image.size:
             return image.crop((left, top, left + self.width, top + self.height))
         # Only the crop is computed. That takes half the time, and bounds it for an image of 1 by 60,000 pixels; the
         # filter still sees the pixels around the crop, so that the result is that of resizing first.
-        x, y = width / full_width, height / full_height
-        box = (left * x, top * y, (left + self.width) * x, (top + self.height) * y)
+        box = self.seen_box(*image.size)
         return image.resize((self.width, self.height), FILTERS[self.interpolation], box=box)

@@ -1,12 +1,11 @@
 """An experiment's report: one HTML file that needs nothing beside it."""
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from reslab.analysis.pages import inline_svg, render_page
 from reslab.files.atomic import write_text
 from reslab.paper.experiments import note_parts
 from reslab.paper.figures import draw_figures
@@ -58,7 +57,7 @@ def contents(record: Record, figures: list[tuple[str, str]]) -> dict[str, Any]:
         "results": content,
         "paragraphs": paragraphs,
         "commands": commands,
-        "figures": [(name, Markup(_inline(svg))) for name, svg in figures],
+        "figures": [(name, inline_svg(svg)) for name, svg in figures],
         "table": Markup(main_table(record).to_html("errors")),
         "verdicts": [dict(zip(_VERDICT, row, strict=True)) for row in verdicts.rows],
         "deviations": content["deviations"],
@@ -71,20 +70,7 @@ _VERDICT = ("claim", "source", "outcome", "figures", "basis")
 
 def page(template: str, **values: Any) -> str:
     """A page of HTML from one of the templates."""
-    environment = Environment(
-        loader=PackageLoader("reslab.paper"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = Markup(files("reslab.paper").joinpath("templates/style.css").read_text(encoding="utf-8"))
-    return environment.get_template(template).render(style=style, **values)
-
-
-def _inline(svg: str) -> str:
-    """An SVG as an element of a page, without its header, which names places on other machines."""
-    return svg[svg.index("<svg") :]
+    return render_page("reslab.paper", template, **values)
 
 
 def _run_table(record: Record) -> Table:
