@@ -14,18 +14,21 @@ if TYPE_CHECKING:
     from reslab.explain.labels import SuspiciousLabels, suspicious_labels
     from reslab.explain.neighbours import Neighbour
     from reslab.explain.occlusion import occlusion_maps
+    from reslab.explain.report import RunReport, report_run
 
 __all__ = [
     "ClassMap",
     "Embedding",
     "Explanation",
     "Neighbour",
+    "RunReport",
     "SuspiciousLabels",
     "class_activation",
     "embed",
     "explain",
     "nearest",
     "occlusion_maps",
+    "report_run",
     "suspicious_labels",
 ]
 
@@ -38,5 +41,6 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("SuspiciousLabels", "suspicious_labels"), "reslab.explain.labels"),
         "Neighbour": "reslab.explain.neighbours",
         "occlusion_maps": "reslab.explain.occlusion",
+        **dict.fromkeys(("RunReport", "report_run"), "reslab.explain.report"),
     },
 )
