@@ -94,14 +94,16 @@ def test_occlusion_is_captums(side, window, step, network_of, pixels):
             np.testing.assert_allclose(ours[place], theirs[0, 0].numpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_occlusion_asks_exported_files_as_well(network, run, digits, operators_read_once):
     image = digits.split("test").images[3]
     network.export(run / "net.onnx")
     wanted = occlusion_maps(network.deployed, image, [4, 7])
     assert wanted.shape == (2, 16, 16)
     assert np.abs(wanted).max() > 0.01
-    for engine in ("onnxruntime", "openvino"):
-        with reslab.load(run / "net.onnx", engine=engine) as exported:
+    network.export(run / "net.xml")
+    for name, engine in (("net.onnx", "onnxruntime"), ("net.onnx", "openvino"), ("net.xml", "openvino")):
+        with reslab.load(run / name, engine=engine) as exported:
             np.testing.assert_allclose(occlusion_maps(exported.deployed, image, [4, 7]), wanted, atol=1e-4)
 
 

@@ -132,17 +132,8 @@ def find_out(
     role = split or "val"
     if role not in have and not (role == "val" and reference.val_images):
         raise DataError(f"{spec} has no {role} images; give --split {' or --split '.join(have)}.")
-    subject = load_subject(
-        reference, EvaluationImages(spec, "train", reference.val_images, data_dir, progress), training=True
-    )
-    known: AnyData = subject.data
-    if role == "test":
-        tested = load_subject(reference, EvaluationImages(spec, "test", 0, data_dir, progress)).data
-        splits: dict[Role, Any] = {**known.splits, "test": tested.split("test")}
-        known = replace(known, splits=splits)
-    if any(found.labels.ndim != 1 for found in known.splits.values()):
-        raise ReslabError(f"{spec} has several labels an image; reports are about networks with one label an image.")
-    trained, shown = subject.trained, known.split(role)
+    trained, known = _load(reference, spec, role, data_dir, progress)
+    shown = known.split(role)
     train = _some(known.split("train"), _MOST_TRAIN)
     with counting("Looking at images", len(shown) + len(train), enabled=progress) as advance:
         embedding = embed(trained, shown, use_cache=use_cache, advance=advance)
@@ -168,6 +159,22 @@ def find_out(
         unseen=tuple(name for name in have if name not in known.splits),
         changed=tuple(changed),
     )
+
+
+def _load(
+    reference: Reference, spec: str, role: Role, data_dir: Path | None, progress: bool
+) -> tuple[Trained, AnyData]:
+    """The network, and train and val as it takes them, and test where that is asked for."""
+    training = EvaluationImages(spec, "train", reference.val_images, data_dir, progress)
+    subject = load_subject(reference, training, training=True)
+    known: AnyData = subject.data
+    if role == "test":
+        tested = load_subject(reference, EvaluationImages(spec, "test", 0, data_dir, progress)).data
+        splits: dict[Role, Any] = {**known.splits, "test": tested.split("test")}
+        known = replace(known, splits=splits)
+    if any(found.labels.ndim != 1 for found in known.splits.values()):
+        raise ReslabError(f"{spec} has several labels an image; reports are about networks with one label an image.")
+    return subject.trained, known
 
 
 def _finished(folder: Path) -> tuple[Run, Reference]:
