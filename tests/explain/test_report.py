@@ -152,6 +152,21 @@ def test_pictures_that_train_has_too_are_counted(shapes_report, shapes, browser_
     assert page.locator("#twice ~ .group").first.inner_text().count("train: ") == 1
 
 
+def test_of_many_training_images_some_are_looked_at(shapes_run, tmp_path, monkeypatch, browser_page):
+    """And are called by their places among all of them."""
+    monkeypatch.setattr(findings, "_MOST_TRAIN", 40)
+    report = report_run(shapes_run, out=tmp_path)
+    found = report.findings
+    assert len(found.train) == len(set(found.train_numbers.tolist())) == 40
+    np.testing.assert_array_equal(found.train.images, found.data.split("train").images[found.train_numbers])
+    page, _ = browser_page(report.page)
+    assert "It looked at 40 of the 120 images, drawn at random." in page.locator("body").inner_text()
+    told = page.locator("h3", has_text="In train").locator("xpath=following-sibling::div[1]").locator("small")
+    places = [int(re.search(r"image (\d+)", text)[1]) for text in told.all_inner_texts()]
+    assert places == found.train_numbers[found.train_suspicious.indices[:18]].tolist()
+    assert len(places) > 0
+
+
 def test_names_are_no_markup(shapes_report, browser_page):
     page, problems = browser_page(shapes_report.page)
     assert page.locator("td", has_text=EVIL).count() >= 2

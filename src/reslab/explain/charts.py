@@ -132,7 +132,7 @@ def map_of_images(
         names: of all classes.
         shown: classes that have a colour; the others are grey.
     """
-    figure = new_figure(8.0, 6.4)
+    figure = new_figure(6.4, 6.4)
     axes = figure.subplots()
     size = 26 if len(points) < 500 else 12
     others = ~np.isin(labels, shown)
@@ -160,7 +160,7 @@ def map_of_images(
         )
     axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", adjustable="datalim")
-    legend(axes, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    legend(axes, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False)
     return _markup(figure)
 
 

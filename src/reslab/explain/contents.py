@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from reslab.data.dataset import UNBALANCED, Role, Samples
 from reslab.data.imagenet import readable_name
@@ -61,8 +62,8 @@ def contents(findings: Findings) -> dict[str, Any]:
         "reliability": charts.reliability(calibration),
         "mistakes": list(_mistakes(findings, names)),
         "map": _map(findings, names),
-        "suspicious": _suspicious(findings.split, findings.suspicious, names),
-        "train_suspicious": _suspicious(findings.train, findings.train_suspicious, names),
+        "suspicious": _suspicious(findings.split, findings.suspicious, names, np.arange(len(findings.split))),
+        "train_suspicious": _suspicious(findings.train, findings.train_suspicious, names, findings.train_numbers),
         "train_looked_at": len(findings.train),
         "duplicates": _duplicates(findings, names),
         "environment": record.get("environment", {}),
@@ -228,13 +229,16 @@ def _map(findings: Findings, names: list[str]) -> dict[str, Any]:
     }
 
 
-def _suspicious(split: Samples, found: SuspiciousLabels, names: Sequence[str]) -> dict[str, Any]:
+def _suspicious(
+    split: Samples, found: SuspiciousLabels, names: Sequence[str], numbers: NDArray[np.int64]
+) -> dict[str, Any]:
+    """The labels that are doubted most; `numbers` are the images' places in the whole split."""
     shown = list(zip(found.indices.tolist(), found.suggested.tolist(), strict=True))[:_SUSPICIOUS]
     return {
         "total": len(found.indices),
         "shown": [
             {
-                "file": _name(split, index),
+                "file": _name(split, index, int(numbers[index])),
                 "label": names[int(split.labels[index])],
                 "suggested": names[guess],
                 "quality": float(found.quality[index]),
@@ -276,6 +280,8 @@ def _group(findings: Findings, group: Iterable[tuple[Role, int]], names: Sequenc
     }
 
 
-def _name(split: Samples, index: int) -> str:
-    """A file's name on a page, or an image's number."""
-    return show_name(split.name(index)) if isinstance(split, PhotoSplit) else f"image {index:,}"
+def _name(split: Samples, index: int, number: int | None = None) -> str:
+    """A file's name on a page, or an image's number, counted from 0."""
+    if isinstance(split, PhotoSplit):
+        return show_name(split.name(index))
+    return f"image {index if number is None else number:,}"

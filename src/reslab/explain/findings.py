@@ -64,6 +64,7 @@ class Findings:
         embedding: of these images.
         suspicious: labels among them.
         train: the training images that the network looked at.
+        train_numbers: (T,) their places in the split.
         train_suspicious: labels among those.
         duplicates: None where there are too many images to compare.
         spec: of the data, as `load_data` finds it.
@@ -80,6 +81,7 @@ class Findings:
     embedding: Embedding
     suspicious: SuspiciousLabels
     train: Samples
+    train_numbers: NDArray[np.int64]
     train_suspicious: SuspiciousLabels
     duplicates: Duplicates | None
     spec: str
@@ -134,7 +136,8 @@ def find_out(
         raise DataError(f"{spec} has no {role} images; give --split {' or --split '.join(have)}.")
     trained, known = _load(reference, spec, role, data_dir, progress)
     shown = known.split(role)
-    train = _some(known.split("train"), _MOST_TRAIN)
+    numbers = _some(len(known.split("train")), _MOST_TRAIN)
+    train: Samples = known.split("train").subset(numbers)
     with counting("Looking at images", len(shown) + len(train), enabled=progress) as advance:
         embedding = embed(trained, shown, use_cache=use_cache, advance=advance)
         of_train = embed(trained, train, use_cache=use_cache, advance=advance)
@@ -153,6 +156,7 @@ def find_out(
         embedding=embedding,
         suspicious=suspicious_labels(embedding.scores, shown.labels),
         train=train,
+        train_numbers=numbers,
         train_suspicious=suspicious_labels(of_train.scores, train.labels),
         duplicates=_duplicates(known, role, embedding, progress),
         spec=spec,
@@ -197,11 +201,11 @@ def _digest(data: AnyData, role: Role) -> str:
     return data.split(role).digest
 
 
-def _some(split: Samples, most: int) -> Samples:
-    """A split, or as many of its images, drawn at random and the same ones every time."""
-    if len(split) <= most:
-        return split
-    return split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:most]))
+def _some(count: int, most: int) -> NDArray[np.int64]:
+    """The places of all images, or of as many, drawn at random and the same ones every time."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).permutation(count)[:most])
 
 
 def _duplicates(data: AnyData, role: Role, embedding: Embedding, progress: bool) -> Duplicates | None:
