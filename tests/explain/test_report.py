@@ -17,7 +17,6 @@ from reslab.cli.main import main
 from reslab.data import load_data
 from reslab.errors import ReslabError
 from reslab.explain import findings, report_run
-from reslab.explain.card import CARD_MARK
 from reslab.explain.charts import places
 
 SIDE = 24
@@ -185,7 +184,9 @@ def test_test_images_are_looked_at_only_where_they_are_asked_for(shapes_run, sha
     assert list(tmp_path.iterdir()) == []
 
 
-def test_train_can_be_shown(shapes_run, tmp_path, capsys):
+def test_train_can_be_shown_and_replaces_an_older_report(shapes_run, shapes_report, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    shutil.copy(shapes_report.card, tmp_path / "out")
     assert main(["report", str(shapes_run), "--split", "train", "--out", str(tmp_path / "out"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["split"], told["num_images"]) == ("train", 120)
@@ -193,6 +194,7 @@ def test_train_can_be_shown(shapes_run, tmp_path, capsys):
     assert (told["duplicates"]["num_leaked"], told["duplicates"]["num_across_splits"]) == (0, PLANTED)
     assert "These are training images" in Path(told["page"]).read_text()
     assert "These are training images" in Path(told["card"]).read_text()
+    assert ("license" in shapes_report.card.read_text(), "license" in Path(told["card"]).read_text()) == (True, False)
 
 
 @pytest.mark.slow
@@ -223,18 +225,12 @@ def test_the_hub_reads_the_card(reported, shapes_report, run):
     assert json.loads((run / "card.json").read_text())["sha256"] in text
 
 
-def test_a_report_is_written_again_and_a_readme_of_others_is_not(shapes_run, shapes_report, tmp_path, capsys):
-    shutil.copytree(shapes_run, tmp_path / "run")
-    (tmp_path / "run" / "README.md").write_text(shapes_report.card.read_text())
-    report_run(tmp_path / "run")
-    assert CARD_MARK in (tmp_path / "run" / "README.md").read_text()
-    assert "license" not in (tmp_path / "run" / "README.md").read_text()
-    (tmp_path / "run" / "README.md").write_text("my notes")
-    before = (tmp_path / "run" / "report.html").read_bytes()
-    assert main(["report", str(tmp_path / "run")]) == 2
+def test_a_readme_of_others_is_not_replaced(shapes_run, tmp_path, capsys):
+    (tmp_path / "README.md").write_text("my notes")
+    assert main(["report", str(shapes_run), "--out", str(tmp_path)]) == 2
     assert "README.md was not written by reslab; move it away, or give --out DIR." in capsys.readouterr().err
-    assert (tmp_path / "run" / "README.md").read_text() == "my notes"
-    assert (tmp_path / "run" / "report.html").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    assert (tmp_path / "README.md").read_text() == "my notes"
 
 
 def test_what_cannot_be_reported_is_a_sentence(run, shapes, shapes_run, tmp_path, capsys, monkeypatch):
@@ -245,6 +241,8 @@ def test_what_cannot_be_reported_is_a_sentence(run, shapes, shapes_run, tmp_path
         return captured.err
 
     assert "is not the folder of a run" in refused(tmp_path)
+    with pytest.raises(ReslabError, match="resnet20 is not the folder of a run"):
+        reslab.load("resnet20").report()
     shutil.copytree(run, tmp_path / "unfinished")
     (tmp_path / "unfinished" / "result.json").unlink()
     assert "is not finished; go on with" in refused(tmp_path / "unfinished")
@@ -271,7 +269,8 @@ def _other_classes(folder):
 def test_images_that_changed_since_are_told(shapes, shapes_run, tmp_path):
     shutil.copytree(shapes, tmp_path / "shapes")
     (tmp_path / "shapes" / "val" / "_rings" / "3.png").unlink()
-    report = report_run(shapes_run, data=str(tmp_path / "shapes"), out=tmp_path / "out")
+    report = reslab.load(shapes_run, threads=1).report(data=str(tmp_path / "shapes"), out=tmp_path / "out")
+    assert str(report).splitlines()[1:] == [str(tmp_path / "out" / name) for name in ("report.html", "README.md")]
     assert report.findings.changed == ("val",)
     assert "The val images are others now than the run was trained with." in report.page.read_text()
     assert "The images of val are others now" in report.card.read_text()
@@ -294,10 +293,3 @@ def test_groups_stay_together_on_the_map(rng):
     own = np.stack([found[20 * group : 20 * group + 20].mean(axis=0) for group in range(3)])
     distances = np.linalg.norm(found[:, None] - own, axis=2)
     assert (distances.argmin(axis=1) == np.repeat(range(3), 20)).all()
-
-
-def test_python_has_the_same(shapes_run, tmp_path):
-    report = reslab.load(shapes_run, threads=1).report(out=tmp_path)
-    assert str(report).splitlines()[1:] == [str(tmp_path / "report.html"), str(tmp_path / "README.md")]
-    with pytest.raises(ReslabError, match="resnet20 is not the folder of a run"):
-        reslab.load("resnet20").report()

@@ -12,7 +12,7 @@ from reslab.explain.contents import training_facts
 from reslab.explain.findings import Findings
 from reslab.texts import show_name
 
-__all__ = ["CARD_MARK", "model_card"]
+__all__ = ["CARD_MARK", "check_license", "model_card"]
 
 CARD_MARK = "<!-- written by `reslab report` -->"
 """By which a card is known to be ours."""
@@ -27,13 +27,8 @@ def model_card(findings: Findings, license: str | None = None) -> str:
 
     Args:
         findings: about the run.
-        license: of the weights, as the hub spells it; left out by default.
-
-    Raises:
-        ReslabError: that is no name of a licence.
+        license: of the weights, as `check_license` takes it; left out by default.
     """
-    if license is not None and not _LICENSE.fullmatch(license):
-        raise ReslabError(f"a license is a name such as apache-2.0 or cc-by-4.0, not {show_name(license)!r}.")
     record, outcome = findings.run.record, findings.outcome
     name = findings.run.folder.resolve().name
     classes = [_escaped(item) for item in findings.data.classes]
@@ -67,6 +62,12 @@ def model_card(findings: Findings, license: str | None = None) -> str:
         "view": findings.trained.about.preprocessing,
     }
     return render_text("reslab.explain", "README.md.j2", **values)
+
+
+def check_license(license: str) -> None:
+    """Raises ReslabError for what cannot be a license's name on the hub."""
+    if not _LICENSE.fullmatch(license):
+        raise ReslabError(f"a license is a name such as apache-2.0 or cc-by-4.0, not {show_name(license)!r}.")
 
 
 def _front(findings: Findings, license: str | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from reslab.analysis.pages import render_page
 from reslab.data import Role
 from reslab.errors import ReslabError, WriteError
-from reslab.explain.card import CARD_MARK, model_card
+from reslab.explain.card import CARD_MARK, check_license, model_card
 from reslab.explain.contents import contents
 from reslab.explain.findings import Findings, find_out
 from reslab.files.atomic import write_text
@@ -94,6 +94,8 @@ def report_run(
     target = Path(out) if out is not None else folder
     page, card = target / PAGE_NAME, target / CARD_NAME
     _check_ours(card)
+    if license is not None:
+        check_license(license)
     findings = find_out(folder, split=split, data=data, data_dir=data_dir, progress=progress)
     values = contents(findings)
     html = render_page("reslab.explain", "report.html.j2", weights_sha256=findings.trained.sha256, **values)
