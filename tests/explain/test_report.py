@@ -18,6 +18,7 @@ from reslab.data import load_data
 from reslab.errors import ReslabError
 from reslab.explain import findings, report_run
 from reslab.explain.charts import places
+from reslab.runs import Run
 
 SIDE = 24
 EVIL = "<img src=x onerror=console.log(1)>|$"
@@ -256,6 +257,26 @@ def test_what_cannot_be_reported_is_a_sentence(run, shapes, shapes_run, tmp_path
     subject = SimpleNamespace(trained=None, data=SimpleNamespace(splits={"train": several}))
     monkeypatch.setattr(findings, "load_subject", lambda *arguments, **options: subject)
     assert "several labels an image" in refused(run)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"), [("environment", ["a"]), ("execution", 3), ("seed", "a"), ("environment", {"cores": "2"})]
+)
+def test_a_record_with_something_else_in_it_is_a_sentence(entry, value, run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    Run(tmp_path / "run").note(**{entry: value})
+    assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"reslab: {tmp_path / 'run' / 'run.json'}")
+    assert captured.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_run_of_version_0_1_0_has_a_report(tmp_path):
+    old = Path(__file__).resolve().parents[1] / "training" / "data" / "run-0.1.0-finished"
+    report = report_run(old, data="digits", out=tmp_path)
+    assert report.findings.outcome.evaluation.num_images == 180
+    assert "24 iterations" in report.page.read_text()
 
 
 def _other_classes(folder):

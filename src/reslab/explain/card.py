@@ -53,7 +53,7 @@ def model_card(findings: Findings, license: str | None = None) -> str:
         "top5": f"{outcome.evaluation.top5_error:.2f}" if len(classes) > 5 else "",
         "mean_class_error": f"{outcome.evaluation.mean_class_error:.2f}",
         "calibration": f"{outcome.record['calibration_error']:.1f}",
-        "chosen_on_val": findings.role == "val" and record["recipe"]["monitoring"].get("weights") == "best-on-val",
+        "chosen_on_val": findings.role == "val" and findings.kept_best,
         "leaked": findings.duplicates.num_leaked if findings.duplicates else 0,
         "run": name.replace("`", "'"),
         "quoted": shlex.quote(show_name(name)),

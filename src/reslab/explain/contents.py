@@ -49,7 +49,7 @@ def contents(findings: Findings) -> dict[str, Any]:
         "always": {"name": names[int(counts.argmax())], "error": 100 * float(1 - counts.max() / counts.sum())},
         "names": names,
         "unbalanced": outcome.evaluation.class_imbalance > UNBALANCED,
-        "chosen_on_val": findings.role == "val" and record["recipe"]["monitoring"].get("weights") == "best-on-val",
+        "chosen_on_val": findings.role == "val" and findings.kept_best,
         "data": _data(findings, names),
         "training": training_facts(findings),
         "recipe_lines": list(flat_lines(record["recipe"])),
@@ -66,7 +66,7 @@ def contents(findings: Findings) -> dict[str, Any]:
         "train_suspicious": _suspicious(findings.train, findings.train_suspicious, names, findings.train_numbers),
         "train_looked_at": len(findings.train),
         "duplicates": _duplicates(findings, names),
-        "environment": record.get("environment", {}),
+        "environment": list(_environment(record.get("environment") or {})),
     }
 
 
@@ -131,9 +131,20 @@ def training_facts(findings: Findings) -> list[tuple[str, str]]:
     rows.append(("training error, augmented, while training", f"{figures['train_error']:.2f} %"))
     if (clean := figures.get("train_error_clean")) is not None:
         rows.append(("training error at the end, as tests see images", f"{clean:.2f} %"))
-    kept = "the best on val" if recipe["monitoring"].get("weights") == "best-on-val" else "the last ones"
+    kept = "the best on val" if findings.kept_best else "the last ones"
     rows.append(("weights that were kept", kept))
     return rows
+
+
+def _environment(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where the run was trained, in rows of a table; runs of version 0.1.0 say less."""
+    if "processor" in about:
+        yield "processor", f"{about['processor']}, {about.get('cores', '?')} cores"
+    versions = [f"{name} {version}" for name, version in (about.get("packages") or {}).items()]
+    if versions:
+        yield "versions", ", ".join([f"Python {about.get('python', '?')}", *versions])
+    if about.get("commit"):
+        yield "commit", str(about["commit"])
 
 
 def in_minutes(seconds: float) -> str:

@@ -16,6 +16,7 @@ from reslab.evaluation.outcomes import Outcome, judge
 from reslab.evaluation.subjects import EvaluationImages, load_subject
 from reslab.explain.embedding import Embedding, embed
 from reslab.explain.labels import SuspiciousLabels, suspicious_labels
+from reslab.files.shapes import Shape, check_shape
 from reslab.paper.intervals import Interval, mean_interval
 from reslab.paper.samples import Sample
 from reslab.runs import Run
@@ -26,6 +27,12 @@ __all__ = ["LEVEL", "Duplicates", "Findings", "error_interval", "find_out"]
 LEVEL = 0.95
 """Of all intervals."""
 
+# What a report reads of run.json besides what `Run` checks; runs of version 0.1.0 say less.
+_RECORD: Shape = {
+    "environment?": {"processor?": str, "cores?": int, "python?": str, "packages?": dict, "commit?": (str, None)},
+    "execution?": ({"device?": str, "precision?": str}, None),
+    "weights?": (str, None),
+}
 _MOST_TRAIN = 10_000  # training images that the network looks at
 _MOST_COMPARED = 60_000  # images among which pictures that are there twice are looked for
 
@@ -92,6 +99,11 @@ class Findings:
     def split(self) -> Samples:
         """The images that are shown."""
         return self.data.split(self.role)
+
+    @property
+    def kept_best(self) -> bool:
+        """Whether the weights are those that were best on val."""
+        return bool(self.run.record["recipe"].get("monitoring", {}).get("weights") == "best-on-val")
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -190,6 +202,7 @@ def _finished(folder: Path) -> tuple[Run, Reference]:
             f"{folder} is not finished; go on with `reslab train --resume`, or end it with `reslab train --finish "
             f"--run-dir {folder}`."
         )
+    check_shape(run.record_path, run.record, _RECORD, CheckpointError)
     return run, Reference.parse(folder)
 
 
