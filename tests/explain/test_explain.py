@@ -13,6 +13,7 @@ from reslab.errors import DataError
 from reslab.explain import explain
 from reslab.explain.neighbours import TrainingImages
 from reslab.explain.overlay import draw_map, photo_of
+from reslab.explain.sheet import write_sheet
 
 
 @pytest.fixture
@@ -35,12 +36,12 @@ def test_photos_get_pictures_and_a_damaged_one_a_sentence(run, network, photos, 
     assert captured.err == "reslab: photos/bad.jpg: it is not an image, or is damaged.\n"
     lines = [line.split("\t") for line in captured.out.splitlines()]
     assert [line[0] for line in lines] == ["photos/0.png", "photos/1.png", "photos/more/0.png"]
-    assert [line[2] for line in lines] == [f"explained/{name}.png" for name in ("0-cam", "1-cam", "0-cam-2")]
+    assert [line[2] for line in lines] == [f"explained/{name}.jpg" for name in ("0-cam", "1-cam", "0-cam-2")]
     for line in lines:
         predicted = network.predict(line[0], top=1)
         assert line[1] == f"{predicted.labels[0]} {predicted.probabilities[0]:.4f}"
         with Image.open(line[2]) as image:  # four pictures in a row: photo, map, two neighbours
-            assert image.width > 3.5 * image.height
+            assert image.width > 2.5 * image.height
 
 
 def test_json_has_everything_but_the_pictures(run, photos, capsys):
@@ -48,7 +49,7 @@ def test_json_has_everything_but_the_pictures(run, photos, capsys):
     assert main(["explain", str(run), "photos/0.png", *arguments]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["path"] == "photos/0.png"
-    assert found["picture"] == "out/0-occlusion.png"
+    assert found["picture"] == "out/0-occlusion.jpg"
     assert [item["label"] for item in found["explained"]] == ["7"]
     place = found["labels"].index("7") if "7" in found["labels"] else None
     assert place is None or found["explained"][0]["probability"] == pytest.approx(found["probabilities"][place])
@@ -176,3 +177,20 @@ def test_photos_are_explained_upright(network, digits, tmp_path):
     turned, upright = (network.explain(tmp_path / f"{name}.png") for name in ("turned", "upright"))
     np.testing.assert_array_equal(turned.maps[0].values, upright.maps[0].values)
     np.testing.assert_array_equal(np.asarray(turned.photo.picture), np.asarray(upright.photo.picture))
+
+
+def test_a_sheet_has_its_pictures_side_by_side_and_names_in_any_script(tmp_path):
+    images = [Image.new("RGB", (300, 200), "red"), Image.new("RGB", (16, 8), "blue")]
+    write_sheet(images, [["a" * 200, "flower"], ["Blüte", "цветок $x$"]], tmp_path / "new" / "sheet.jpg")
+    with Image.open(tmp_path / "new" / "sheet.jpg") as sheet:
+        pixels = np.asarray(sheet.convert("RGB"), int)
+    width = pixels.shape[1]
+    red = (pixels[..., 0] > 200) & (pixels[..., 1] < 60) & (pixels[..., 2] < 60)
+    blue = (pixels[..., 2] > 200) & (pixels[..., 0] < 60) & (pixels[..., 1] < 60)
+    assert (red.sum(), blue.sum()) == (pytest.approx(300 * 200, rel=0.02), pytest.approx(320 * 160, rel=0.02))
+    assert np.argwhere(red)[:, 1].max() < np.argwhere(blue)[:, 1].min()
+    assert np.argwhere(red)[:, 0].max() == pytest.approx(np.argwhere(blue)[:, 0].max(), abs=2)  # on one line
+    below = pixels[np.argwhere(red)[:, 0].max() + 4 :].min(axis=2) < 100
+    assert below[:, : width // 2].any()
+    assert below[:, width // 2 :].any()
+    assert not below[:, :12].any()  # the long line is shortened

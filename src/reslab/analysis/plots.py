@@ -208,7 +208,7 @@ def draw_reliability(
 
 
 def plot_contact_sheet(
-    images: Sequence[Image.Image], captions: Sequence[Sequence[str]], title: str, path: Path, *, side: float = 1.9
+    images: Sequence[Image.Image], captions: Sequence[Sequence[str]], title: str, path: Path
 ) -> None:
     """Images side by side, with lines of text under each.
 
@@ -217,14 +217,11 @@ def plot_contact_sheet(
         captions: for each image its lines; long ones are shortened.
         title: of the picture.
         path: of the PNG.
-        side: of an image, in inches of 150 pixels.
     """
     num_columns = min(_COLUMNS, max(1, len(images)))
     num_rows = max(1, -(-len(images) // num_columns))
     num_lines = max(map(len, captions), default=1)
-    figure = Figure(
-        figsize=((side + 0.2) * num_columns, (side + 0.17 * num_lines) * num_rows + 0.5), layout="constrained"
-    )
+    figure = Figure(figsize=(2.1 * num_columns, (1.9 + 0.17 * num_lines) * num_rows + 0.5), layout="constrained")
     cells = figure.subplots(num_rows, num_columns, squeeze=False)
     texts = [title]
     for axes in cells.flat:

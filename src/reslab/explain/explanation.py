@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reslab.analysis.plots import plot_contact_sheet
 from reslab.data.dataset import Images
 from reslab.deploy.deployed import Deployed
 from reslab.deploy.prediction import AnyImage, decode_any, usual_batch_size
@@ -23,6 +22,7 @@ from reslab.explain.activation import Maps, class_activation
 from reslab.explain.neighbours import Neighbour, TrainingImages
 from reslab.explain.occlusion import occlusion_maps, softmax
 from reslab.explain.overlay import Photo, draw_map, photo_of
+from reslab.explain.sheet import write_sheet
 from reslab.texts import show_name
 from reslab.trained import Description, Reference, Trained
 
@@ -31,7 +31,6 @@ __all__ = ["ClassMap", "Explainable", "Explanation", "Method", "explain"]
 Method = Literal["cam", "occlusion"]
 
 _SIDE = 560  # pixels of a photo that is kept and drawn
-_INCHES = 3.6
 _TOP = 5
 _WORDS = {"cam": "Grad-CAM", "occlusion": "occlusion"}
 _LONGEST_STEM = 80
@@ -270,7 +269,7 @@ def _file_name(found: Explanation, taken: set[str]) -> str:
     while name.casefold() in taken:
         name, number = f"{base}-{number}", number + 1
     taken.add(name.casefold())
-    return f"{name}.png"
+    return f"{name}.jpg"
 
 
 def _draw(found: Explanation, path: Path) -> None:
@@ -281,9 +280,7 @@ def _draw(found: Explanation, path: Path) -> None:
     way = _WORDS[found.method]
     captions += [[f"{way}: {own.label}", f"probability {100 * own.probability:.1f} %"] for own in found.maps]
     captions += [[f"train: {item.label}", f"similarity {item.similarity:.3f}"] for item in found.neighbours]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    captions = [[show_name(line) for line in lines] for lines in captions]
-    plot_contact_sheet(images, captions, "", path, side=_INCHES)
+    write_sheet(images, [[show_name(line) for line in lines] for lines in captions], path)
 
 
 def _as_text(path: Path) -> str:
