@@ -44,6 +44,19 @@ def test_photos_get_pictures_and_a_damaged_one_a_sentence(run, network, photos, 
             assert image.width > 2.5 * image.height
 
 
+def test_its_own_pictures_are_not_explained_again(run, photos, capsys):
+    (photos / "bad.jpg").unlink()
+    for _ in range(2):
+        assert main(["explain", str(run), ".", "--threads", "1"]) == 0
+        assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == [
+            "photos/0.png",
+            "photos/1.png",
+            "photos/more/0.png",
+        ]
+    assert main(["explain", str(run), "explained/0-cam.jpg", "--threads", "1"]) == 0  # which is asked for by its name
+    assert capsys.readouterr().out.startswith("explained/0-cam.jpg\t")
+
+
 def test_json_has_everything_but_the_pictures(run, photos, capsys):
     arguments = ["--class", "7", "--method", "occlusion", "--out", "out", "--json", "--threads", "1"]
     assert main(["explain", str(run), "photos/0.png", *arguments]) == 0

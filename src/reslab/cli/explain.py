@@ -1,8 +1,9 @@
 """`reslab explain`."""
 
+import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -55,14 +56,13 @@ def run(asked: Arguments) -> int:
     """Explains answers."""
     if not asked.images:
         raise ReslabError("of which images? Give files or folders.")
-    from reslab.deploy.prediction import find_images
     from reslab.explain import explain
 
     with asked.load(asked.network, engine=asked.engine, threads=asked.threads) as network:
         asked.check_learned(network)
         found = explain(
             network,
-            find_images(asked.images),
+            _found(asked.images, asked.out),
             method=asked.method,
             label=asked.class_,
             neighbours=asked.neighbours,
@@ -79,6 +79,18 @@ def run(asked: Arguments) -> int:
     if asked.json:
         print_json([item.to_dict() for item in done])
     return 1 if any(item.error is not None for item in done) else 0
+
+
+def _found(images: Iterable[Path], out: Path) -> Iterator[Path]:
+    """Images as `predict` finds them, without the pictures that this command has left in a folder below."""
+    from reslab.deploy.prediction import find_images
+
+    place = Path(os.path.abspath(out))
+    for given in images:
+        above = place not in (Path(os.path.abspath(given)), *Path(os.path.abspath(given)).parents)
+        for path in find_images([given]):
+            if not above or place not in Path(os.path.abspath(path)).parents:
+                yield path
 
 
 def _told(found: "Iterator[Explanation]", *, quiet: bool) -> "Iterator[Explanation]":

@@ -167,7 +167,8 @@ def explain(
         raise ReslabError("a window and a step are for the method occlusion.")
     if any(number is not None and number < 1 for number in (window, step)) or neighbours < 0:
         raise ReslabError("a window and a step must be positive, and the number of neighbours not negative.")
-    index = None if label is None else _class_index(network.about, label)
+    about = network.deployed.about  # which knows the normalisation, and takes the threads that it may have
+    index = None if label is None else _class_index(about, label)
     among = TrainingImages.of(network, data_dir) if neighbours else None
     explainer = _Explainer(network, method, index, among, neighbours, window, step)
     return _explained(explainer, images, Path(out) if out is not None else None)

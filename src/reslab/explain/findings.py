@@ -22,7 +22,7 @@ from reslab.paper.samples import Sample
 from reslab.runs import Run
 from reslab.trained import Reference, Trained
 
-__all__ = ["LEVEL", "Duplicates", "Findings", "error_interval", "find_out"]
+__all__ = ["LEVEL", "Duplicates", "Findings", "error_interval", "find_out", "finished_run"]
 
 LEVEL = 0.95
 """Of all intervals."""
@@ -138,7 +138,7 @@ def find_out(
     Raises:
         ReslabError: it is no finished run, its data are not there, or there are no such images.
     """
-    run, reference = _finished(run_dir)
+    run, reference = finished_run(run_dir)
     spec = data or reference.data
     if spec is None:
         raise WeightsError(f"{run_dir} does not say which data it was trained on; give --data.")
@@ -193,7 +193,12 @@ def _load(
     return subject.trained, known
 
 
-def _finished(folder: Path) -> tuple[Run, Reference]:
+def finished_run(folder: Path) -> tuple[Run, Reference]:
+    """A run that came to its end, and its network's name.
+
+    Raises:
+        ReslabError: there is none, or its record is damaged.
+    """
     run = Run(folder)
     if not run.exists:
         raise WeightsError(f"{folder} is not the folder of a run.")

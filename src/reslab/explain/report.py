@@ -9,7 +9,7 @@ from reslab.data import Role
 from reslab.errors import ReslabError, WriteError
 from reslab.explain.card import CARD_MARK, check_license, model_card
 from reslab.explain.contents import contents
-from reslab.explain.findings import Findings, find_out
+from reslab.explain.findings import Findings, find_out, finished_run
 from reslab.files.atomic import write_text
 from reslab.texts import show_name
 
@@ -93,6 +93,7 @@ def report_run(
     folder = Path(run_dir)
     target = Path(out) if out is not None else folder
     page, card = target / PAGE_NAME, target / CARD_NAME
+    finished_run(folder)
     _check_ours(card)
     if license is not None:
         check_license(license)
