@@ -116,7 +116,7 @@ def few(asked: argparse.Namespace) -> dict[str, Any]:
             data = folder(asked, seed)
             for arm, begins in (("weights", ("--weights", pretrained.folder)), ("scratch", ("--train-size", "64"))):
                 run = asked.work / f"{subject.replace(' ', '-').replace(',', '')}-{arm}-seed{seed}"
-                words = ("--data", data, "--recipe", "fine-tune", "--seed", str(seed), *begins, *flags)
+                words = ("--data", data, "--recipe", "fine-tune", "--seed", str(seed), *begins, *flags, *asked.flags)
                 errors[arm].append(error_of(trained(run, *words), role))
         gains = [b - a for a, b in zip(errors["weights"], errors["scratch"], strict=True)]
         rows.append(
@@ -190,6 +190,7 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, help="folder of CIFAR-10 as JPEG files, with train/ and test/")
     parser.add_argument("--photos", type=Path, help="folder of photos, with train/ and val/")
     parser.add_argument("--work", type=Path, required=True, help="folder of the trainings")
+    parser.add_argument("--flags", nargs=argparse.REMAINDER, default=(), help="of the trainings of few, last of all")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the records")
     asked = parser.parse_args()
     asked.work = asked.work.resolve()

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -272,3 +273,33 @@ def quick_curves() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("reslab.training.finish.plot_curves", lambda rows, title, path: path.write_bytes(b"curves"))
         yield
+
+
+@pytest.fixture(scope="module")
+def browser_page(chromium_path: str) -> Iterator[Callable[..., Any]]:
+    """Opens a file in Debian's Chromium; gives the page, and a list to which what it says or asks a network comes."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=chromium_path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+
+        def opened(path: Path, *, width: int = 1200, dark: bool = False) -> tuple[Any, list[str]]:
+            context = chromium.new_context(
+                viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+            )
+            page = context.new_page()
+            problems: list[str] = []
+            page.on("console", lambda message: problems.append(message.text))
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.on("requestfailed", lambda request: problems.append(request.url))
+            page.on(
+                "request",
+                lambda request: None if request.url.startswith("file:") else problems.append(request.url),
+            )
+            page.goto(path.as_uri())
+            return page, problems
+
+        yield opened
+        chromium.close()

@@ -9,7 +9,19 @@ import griffe
 from griffe2md import default_config, render_object_docs
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
-PARTS = ("api", "training", "evaluation", "deploy", "trained", "models", "data", "runs", "errors")
+PARTS = (
+    "api",
+    "training",
+    "evaluation",
+    "explain",
+    "deploy",
+    "trained",
+    "models",
+    "data",
+    "data.duplicates",
+    "runs",
+    "errors",
+)
 """Packages and modules of the page, in its order; their public names are those in their `__all__`."""
 INTRO = """\
 # The Python API

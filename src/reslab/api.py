@@ -8,7 +8,7 @@ Each of its methods is what a command of that name does.
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from reslab.evaluation.outcomes import Outcome
 from reslab.evaluation.subjects import EvaluationImages, load_subject
 from reslab.models.zoo import with_fields
 from reslab.trained import Description, Reference, Trained, load_trained
+
+if TYPE_CHECKING:
+    from reslab.explain import Explanation, RunReport
 
 __all__ = ["Network", "load"]
 
@@ -132,18 +135,48 @@ class Network:
         Raises:
             ReslabError: the single image cannot be used, or the network cannot be loaded.
         """
-        # Whatever else is not several of something is one, and told what an image is.
-        single = isinstance(images, str | Path | bytes | Image.Image | np.ndarray | torch.Tensor)
-        single = single or not isinstance(images, Iterable)
-        if single and isinstance(images, str | Path) and Path(images).is_dir():
-            return list(self.stream(find_images([images]), top=top))
+        several, single = _several(images)
+        found = list(self.stream(several, top=top))
         if not single:
-            return list(self.stream(images, top=top))  # type: ignore[arg-type]
-        (found,) = self.stream([images], top=top)  # type: ignore[list-item]
-        if found.error is not None:
-            name = f"{images}: " if isinstance(images, str | Path) else ""
-            raise DataError(f"cannot use the image {name}{found.error}")
-        return found
+            return found
+        _check_used(images, found[0].error)
+        return found[0]
+
+    def explain(self, images: AnyImage | Iterable[AnyImage], **options: Any) -> "Explanation | list[Explanation]":
+        """What its answers rest on, as maps over the images.
+
+        Args:
+            images: as for `predict`.
+            **options: of `reslab.explain.explain`: `method`, `label`, `neighbours`, `out` and others.
+
+        Returns:
+            An explanation, or a list of them. Of a single image whatever is wrong is raised; of several it stands in
+            the explanation, and the others go on.
+
+        Raises:
+            ReslabError: as `reslab.explain.explain`, or the single image cannot be used.
+        """
+        from reslab.explain import explain  # with a library of drawing, which nothing else here needs
+
+        several, single = _several(images)
+        found = list(explain(self, several, **options))
+        if not single:
+            return found
+        _check_used(images, found[0].error)
+        return found[0]
+
+    def report(self, **options: Any) -> "RunReport":
+        """Writes a page and a model card about the run that it comes from.
+
+        Args:
+            **options: of `reslab.explain.report_run`: `out`, `split` and others.
+
+        Raises:
+            ReslabError: as `reslab.explain.report_run`.
+        """
+        from reslab.explain import report_run
+
+        return report_run(self.reference.folder or self.reference.name, **options)
 
     def stream(
         self, images: Iterable[AnyImage], *, top: int = 5, batch_size: int | None = None
@@ -247,6 +280,24 @@ class Network:
         name = with_fields(self.reference.model, self.options.get("overrides", {}))  # as it was asked for
         words = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in name)
         return Path(f"{words.strip('-')}{stem.removeprefix('model')}{suffix}")
+
+
+def _several(images: Any) -> tuple[Iterable[AnyImage], bool]:
+    """Images one after the other, those of a folder too, and whether it is a single one that was given."""
+    # Whatever else is not several of something is one, and told what an image is.
+    single = isinstance(images, str | Path | bytes | Image.Image | np.ndarray | torch.Tensor)
+    if not single and isinstance(images, Iterable):
+        return images, False
+    if isinstance(images, str | Path) and Path(images).is_dir():
+        return find_images([images]), False
+    return [images], True
+
+
+def _check_used(image: Any, error: str | None) -> None:
+    """Raises DataError where a single image could not be used."""
+    if error is not None:
+        name = f"{image}: " if isinstance(image, str | Path) else ""
+        raise DataError(f"cannot use the image {name}{error}")
 
 
 def load(

@@ -9,7 +9,7 @@ from importlib import import_module
 import pytest
 
 from reslab.cli.command import Command
-from reslab.cli.help import gathered, help_text
+from reslab.cli.help import flag_name, gathered, help_text
 from reslab.cli.main import COMMANDS, main
 from reslab.cli.parser import SYNONYMS, UsageError, parse
 from reslab.fields import knobs
@@ -247,8 +247,9 @@ def test_help_all_lists_every_field_and_help_says_what_it_leaves_out(name):
     )
     for item in knobs(command.form):
         if not item.extra.get("positional") and "leaves" not in item.extra:
-            assert re.search(rf"^  --(no-)?{item.name.replace('_', '-')}\b", whole, flags=re.MULTILINE)
-            assert f"{item.name.replace('_', '-')}" in short
+            called = flag_name(item.name).removeprefix("--")
+            assert re.search(rf"^  --(no-)?{called}\b", whole, flags=re.MULTILINE)
+            assert called in short
     for group in gathered(command.form):
         assert group.metadata["title"].split(",")[0][:30] in short.replace("\n", " ")
         for leaf in group.metadata["leaves"]():

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -77,6 +78,24 @@ def test_text_and_tables_say_the_same(exported, photos, capsys, tmp_path):
         first, second = (row for row in rows[5:] if row["path"] == line[0] and row["rank"] in ("1", "2"))
         assert line[1:] == [f"{row['label']} {float(row['probability']):.4f}" for row in (first, second)]
     assert capsys.readouterr().err == "reslab: absent.png: there is no such file.\n"
+
+
+def test_what_a_run_and_its_files_rest_on_is_the_same(exported, photos, capsys):
+    """By `reslab explain`, whose other tests export nothing."""
+    explained, occlusion = [], ["--method", "occlusion", "--window", "5"]
+    for target in (exported, exported / "model.onnx", exported / "model.xml"):
+        assert main(["explain", str(target), "photos/0.png", "photos/1.jpg", "--json", *occlusion]) == 1
+        captured = capsys.readouterr()
+        assert captured.err == "reslab: photos/1.jpg: it is not an image, or is damaged.\n"
+        explained.append([entry for entry in json.loads(captured.out) if entry["error"] is None])
+        with Image.open(explained[-1][0]["picture"]) as image:
+            explained[-1][0]["pixels"] = np.asarray(image.convert("RGB"), int)
+    first, *others = explained
+    for entries in others:
+        assert np.abs(entries[0].pop("pixels") - first[0]["pixels"]).mean() < 0.1
+        assert [entry["explained"][0]["label"] for entry in entries] == [entry["labels"][0] for entry in first]
+        found, wanted = ([entry["probabilities"][0] for entry in listed] for listed in (entries, first))
+        assert found == pytest.approx(wanted, abs=1e-4)
 
 
 def test_nothing_at_all_is_still_json(exported, capsys, tmp_path):

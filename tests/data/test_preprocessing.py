@@ -108,3 +108,20 @@ def test_it_is_kept_as_json():
 def test_a_preprocessing_that_cannot_be_gets_a_sentence(changes, message):
     with pytest.raises(DataError, match=message):
         Preprocessing.from_json(json.dumps({**PHOTO.to_dict(), **changes}))
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (256, 256), (224, 224)])
+@pytest.mark.parametrize("shape", [(224, 224, 256), (100, 224, 128), (16, 16, 16)])
+def test_the_part_that_is_seen_is_the_part_that_is_cut_out(size, shape):
+    """Painted white, it fills the view."""
+    height, width, resize = shape
+    view = Preprocessing(height=height, width=width, channels=1, resize=resize)
+    left, top, right, bottom = view.seen_box(*size)
+    assert 0 <= left < right <= size[0]
+    assert 0 <= top < bottom <= size[1]
+    assert (right - left) / (bottom - top) == pytest.approx(width / height, rel=0.05)
+    pixels = np.zeros((size[1], size[0]), np.uint8)
+    pixels[round(top) : round(bottom), round(left) : round(right)] = 255
+    seen = view(Image.fromarray(pixels))
+    assert seen[2:-2, 2:-2].min() > 250
+    assert seen.mean() > 230

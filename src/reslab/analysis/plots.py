@@ -263,7 +263,7 @@ def plot_contact_sheet(
         text = "\n".join(_shortened(line) for line in lines)
         axes.text(0.5, -0.04, text, ha="center", va="top", fontsize=7, transform=axes.transAxes)
         texts.append(text)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     save_figure(figure, path, texts)
 
 

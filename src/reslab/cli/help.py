@@ -9,7 +9,7 @@ from typing import Any, get_origin
 
 from reslab.fields import Knob, knobs, show
 
-__all__ = ["flag_of", "gathered", "help_text", "metavar", "negative_of", "shown"]
+__all__ = ["flag_name", "flag_of", "gathered", "help_text", "metavar", "negative_of", "shown"]
 
 _METAVARS: dict[Any, str] = {int: "N", float: "NUMBER", str: "TEXT", Path: "PATH"}
 
@@ -37,7 +37,7 @@ def help_text(form: type, summary: str, description: str, name: str, *, everythi
             parts.append(f"{group.metadata['title']}:\n" + "\n".join(rows))
     elif hidden or groups:
         more = [
-            *(f"--{item.name.replace('_', '-')}" for item in hidden),
+            *(flag_name(item.name) for item in hidden),
             *(group.metadata["title"] for group in groups),
         ]
         parts.append(_wrapped(f"--help-all also lists: {', '.join(more)}", ""))
@@ -71,9 +71,14 @@ def shown(item: Knob) -> str:
     return name if item.default is MISSING and not several else f"[{name}{' ...' if several else ''}]"
 
 
+def flag_name(path: str) -> str:
+    """A field's flag: `--batch-size`; one that is called like a word of Python has an underscore behind (`class_`)."""
+    return f"--{path.rstrip('_').replace('_', '-')}"
+
+
 def flag_of(item: Knob, path: str = "") -> str:
     """A field's flag with what stands for its value."""
-    flag = f"--{(path or item.name).replace('_', '-')}"
+    flag = flag_name(path or item.name)
     if item.type is not bool:
         return f"{flag} {metavar(item)}"
     if path or item.optional:

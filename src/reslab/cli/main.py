@@ -29,6 +29,8 @@ COMMANDS = {
     "export": "write a network as an ONNX, OpenVINO or torch.export file, compared with PyTorch",
     "quantize": "write a network in 8-bit integers, if it is as good and faster",
     "predict": "labels of image files, by a run, a weight file or an exported file",
+    "explain": "what a network's answers rest on, drawn over the photos",
+    "report": "a finished run as a page, and a model card",
     "data": "data sets: list, check for damage, measure, pack into shards",
     "paper": "the paper's experiments: list them, run one, redo its report",
     "bench": "speed and memory on this machine, against others' by turns",

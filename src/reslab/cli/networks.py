@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reslab.cli.command import flags_of
-from reslab.errors import ModelError
+from reslab.errors import ModelError, WeightsError
 from reslab.fields import knob, leaves
 from reslab.models.spec import NetSpec
 from reslab.models.zoo import read_field
@@ -75,3 +75,11 @@ class NetworkArguments:
             **options,
             **net_fields(self.net),
         )
+
+    def check_learned(self, network: "Network") -> None:
+        """Raises WeightsError for a model's name without weights, whose answers mean nothing."""
+        if network.reference.model and network.reference.weights is None:
+            raise WeightsError(
+                f"{network.reference.name} is neither an exported file nor the folder of a run; for a network's name "
+                "give its --weights too."
+            )

@@ -10,7 +10,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
 
-from reslab.cli.help import flag_of, gathered, metavar, negative_of, shown
+from reslab.cli.help import flag_name, flag_of, gathered, metavar, negative_of, shown
 from reslab.errors import ReslabError, suggestion
 from reslab.fields import KIND, Knob, knobs
 
@@ -94,7 +94,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _add(parser: argparse.ArgumentParser, item: Knob, path: str, *, optional: bool) -> None:
-    flag = f"--{path.replace('_', '-')}"
+    flag = flag_name(path)
     if item.type is bool:
         negative = negative_of(flag)
         if optional or item.default is not True:
@@ -109,7 +109,7 @@ def _add(parser: argparse.ArgumentParser, item: Knob, path: str, *, optional: bo
 
 def _read(item: Knob, text: str | list[str]) -> Any:
     """The value of what was given."""
-    name = metavar(item) if item.extra.get("positional") else f"--{item.name.replace('_', '-')}"
+    name = metavar(item) if item.extra.get("positional") else flag_name(item.name)
     words = [text] if isinstance(text, str) else text
     if item.type is not bool and any(not word.strip() for word in words):
         raise UsageError(f"{name} is empty, as an unset variable is; leave it out, or give {item.takes}.")

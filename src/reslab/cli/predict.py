@@ -13,7 +13,7 @@ from reslab.cli.command import Command, argument
 from reslab.cli.networks import NET_HELP, NetworkArguments
 from reslab.cli.output import JSON_HELP
 from reslab.console import progress_bar
-from reslab.errors import ReslabError, WeightsError
+from reslab.errors import ReslabError
 from reslab.fields import knob
 from reslab.texts import show_name
 
@@ -54,12 +54,7 @@ def run(asked: Arguments) -> int:
     from reslab.deploy.prediction import find_images, prediction_table
 
     with asked.load(asked.network, engine=asked.engine, threads=asked.threads) as network, ExitStack() as stack:
-        reference = network.reference
-        if reference.model and reference.weights is None:
-            raise WeightsError(
-                f"{asked.network} is neither an exported file nor the folder of a run; for a network's name give its "
-                "--weights too."
-            )
+        asked.check_learned(network)
         if network.about.note:
             print(network.about.note, file=sys.stderr)
         # Pillow warns of odd files while it decodes them; whether it can is what counts.

@@ -24,7 +24,16 @@ from reslab.errors import DataError
 from reslab.files.atomic import atomic_path
 from reslab.texts import show_name
 
-__all__ = ["AnyImage", "Prediction", "find_images", "predict", "prediction_table", "read_image", "usual_batch_size"]
+__all__ = [
+    "AnyImage",
+    "Prediction",
+    "decode_any",
+    "find_images",
+    "predict",
+    "prediction_table",
+    "read_image",
+    "usual_batch_size",
+]
 
 AnyImage: TypeAlias = Path | str | bytes | Image.Image | NDArray[np.uint8]
 
@@ -135,20 +144,33 @@ def read_image(image: AnyImage, preprocessing: Preprocessing) -> Images:
     Raises:
         DataError: it is missing, damaged, too large, or no image; the message does not repeat its name.
     """
+    return preprocessing(decode_any(image, preprocessing.channels))
+
+
+def decode_any(image: AnyImage, channels: int) -> Image.Image:
+    """An image as Pillow's, upright, whole.
+
+    Args:
+        image: as for `predict`.
+        channels: of the network, for which files are decoded.
+
+    Raises:
+        DataError: as `read_image`.
+    """
     if isinstance(image, Image.Image):
-        return preprocessing(upright(image))
+        return upright(image)
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,)):
             raise DataError(f"an array of an image is (H, W), (H, W, 1) or (H, W, 3) uint8, not {_kind(image)}.")
         if not image.size:
             raise DataError("the array has no pixels.")
-        return preprocessing(Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image))
+        return Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
     if not isinstance(image, str | Path | bytes):
         raise DataError(f"an image is a path, bytes, an image of Pillow or an array, not {type(image).__name__}.")
     source = image if isinstance(image, bytes) else Path(image)
     if isinstance(source, Path) and source.is_dir():
         raise DataError("it is a folder without images.")
-    return preprocessing(decode_image(source, preprocessing.channels))
+    return decode_image(source, channels)
 
 
 def _kind(array: NDArray[Any]) -> str:
