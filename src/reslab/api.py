@@ -21,7 +21,7 @@ from reslab.deploy.deployed import Deployed, deploy_network
 from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.deploy.export_task import ExportReport, InputKind
 from reslab.deploy.formats import FORMATS, export
-from reslab.deploy.prediction import AnyImage, Prediction, find_images, predict
+from reslab.deploy.prediction import AnyImage, NamedImage, Prediction, find_images, predict
 from reslab.deploy.quantization import DEFAULT_IMAGES, Gate, QuantizationReport, quantize
 from reslab.deploy.runtime import Engine, load_deployed
 from reslab.deploy.testing import evaluate_networks
@@ -108,22 +108,25 @@ class Network:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # bytes and texts are iterables, too
-        self, images: bytes | Image.Image | NDArray[np.uint8], *, top: int = 5
+        self, images: bytes | Image.Image | NDArray[np.uint8] | NamedImage, *, top: int = 5, threshold: float = 0.0
     ) -> Prediction: ...
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, images: str | Path, *, top: int = 5
+        self, images: str | Path, *, top: int = 5, threshold: float = 0.0
     ) -> "Prediction | list[Prediction]": ...
     @overload
-    def predict(self, images: Iterable[AnyImage], *, top: int = 5) -> list[Prediction]: ...
+    def predict(self, images: Iterable[AnyImage], *, top: int = 5, threshold: float = 0.0) -> list[Prediction]: ...
 
-    def predict(self, images: AnyImage | Iterable[AnyImage], *, top: int = 5) -> Prediction | list[Prediction]:
+    def predict(
+        self, images: AnyImage | Iterable[AnyImage], *, top: int = 5, threshold: float = 0.0
+    ) -> Prediction | list[Prediction]:
         """The labels of one image, or of several.
 
         Args:
             images: a file by its path, a file's bytes, an image of Pillow or an array of uint8, (H, W), (H, W, 1) or
                 (H, W, 3); or several of them; or a folder, of which all images are meant.
             top: labels an image.
+            threshold: probability below which the network abstains: `label` is then None, and `abstained` True.
 
         Returns:
             A prediction, or a list of them. Of a single image whatever is wrong is raised; of several it stands in the
@@ -133,23 +136,24 @@ class Network:
             ReslabError: the single image cannot be used, or the network cannot be loaded.
         """
         # Whatever else is not several of something is one, and told what an image is.
-        single = isinstance(images, str | Path | bytes | Image.Image | np.ndarray | torch.Tensor)
+        single = isinstance(images, str | Path | bytes | Image.Image | np.ndarray | torch.Tensor | NamedImage)
         single = single or not isinstance(images, Iterable)
         if single and isinstance(images, str | Path) and Path(images).is_dir():
-            return list(self.stream(find_images([images]), top=top))
+            return list(self.stream(find_images([images]), top=top, threshold=threshold))
         if not single:
-            return list(self.stream(images, top=top))  # type: ignore[arg-type]
-        (found,) = self.stream([images], top=top)  # type: ignore[list-item]
+            return list(self.stream(images, top=top, threshold=threshold))  # type: ignore[arg-type]
+        (found,) = self.stream([images], top=top, threshold=threshold)  # type: ignore[list-item]
         if found.error is not None:
             name = f"{images}: " if isinstance(images, str | Path) else ""
             raise DataError(f"cannot use the image {name}{found.error}")
         return found
 
     def stream(
-        self, images: Iterable[AnyImage], *, top: int = 5, batch_size: int | None = None
+        self, images: Iterable[AnyImage], *, top: int = 5, threshold: float = 0.0, batch_size: int | None = None
     ) -> Iterator[Prediction]:
         """Predictions one after the other, as `reslab.deploy.predict` gives them; memory does not grow with them."""
-        yield from predict(self.deployed, images, top=top, batch_size=batch_size, decoders=self.threads)
+        deployed, decoders = self.deployed, self.threads
+        yield from predict(deployed, images, top=top, threshold=threshold, batch_size=batch_size, decoders=decoders)
 
     def evaluate(self, data: str | Path | None = None, **options: Any) -> Outcome:
         """Error rates.

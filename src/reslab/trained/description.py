@@ -66,6 +66,11 @@ class Description:
         """Of the images that it is tested on: photos, or whatever the images themselves decide."""
         return "auto" if self.sees_whole else "photos"
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of its outputs; their numbers where nobody wrote names down."""
+        return tuple(map(str, range(self.num_classes))) if self.classes is None else self.classes
+
     def known_normalization(self) -> Normalization:
         """The normalisation.
 
