@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reslab.deploy.testing import evaluate_networks
     from reslab.errors import ReslabError
     from reslab.evaluation import evaluate
+    from reslab.evaluation.calibrated_run import calibrate
     from reslab.models import NetSpec, create_model, list_models
     from reslab.models.weights import load_weights
     from reslab.paper.run import run_experiment
@@ -36,6 +37,7 @@ __all__ = [
     "Run",
     "available_roles",
     "bench",
+    "calibrate",
     "convert",
     "create_model",
     "evaluate",
@@ -60,6 +62,7 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("available_roles", "load_data"), "reslab.data"),
         **dict.fromkeys(("Run", "find_runs"), "reslab.runs"),
         "ReslabError": "reslab.errors",
+        "calibrate": "reslab.evaluation.calibrated_run",
         "convert": "reslab.trained.conversion",
         "evaluate": "reslab.evaluation",
         "evaluate_networks": "reslab.deploy.testing",

@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "train a network, or resume a run",
     "eval": "error rates of runs, weight files and ensembles, by the paper's test protocols",
     "precise-bn": "batch-norm statistics of a finished run as strict averages over training images",
+    "calibrate": "make a run's probabilities as sure as it is right, on its val images",
     "convert": "rewrite weights with another library's names",
     "export": "write a network as an ONNX, OpenVINO or torch.export file, compared with PyTorch",
     "quantize": "write a network in 8-bit integers, if it is as good and faster",

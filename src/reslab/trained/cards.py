@@ -23,6 +23,7 @@ _CARD: Shape = {
     "sha256?": str,
     "data_spec?": (str, None),
     "val_images?": int,
+    "calibration?": {"temperature": float},
 }
 
 

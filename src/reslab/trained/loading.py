@@ -248,6 +248,7 @@ def _described(
             pad_with=_pad_with(card, reference),
             data=reference.data,
             val_images=reference.val_images,
+            temperature=float(card.get("calibration", {}).get("temperature", 1.0)),
         )
     return spec, about
 
