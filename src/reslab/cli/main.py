@@ -33,7 +33,7 @@ COMMANDS = {
     "data": "data sets: list, check for damage, measure, pack into shards",
     "paper": "the paper's experiments: list them, run one, redo its report",
     "bench": "speed and memory on this machine, against others' by turns",
-    "runs": "list the runs under a folder",
+    "runs": "list, filter and compare the runs under a folder",
     "env": "versions and processor, for a record or a bug report",
     "completion": "a script that lets a shell complete commands and flags",
 }
