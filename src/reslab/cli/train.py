@@ -86,6 +86,11 @@ class Arguments:
         None, "Iteration (500) or time (90s, 30m, 2h) at which to stop early, with the schedule untouched."
     )
     test_curve: bool = knob(False, "Record the test error at every evaluation, as experiments do; it decides nothing.")
+    track: str | None = knob(
+        None,
+        "Write the rows of metrics.jsonl for this program as well, into RUN/tensorboard; needs the extra `track`.",
+        choices=("tensorboard",),
+    )
     accept_data: bool = knob(
         False, "Go on with images that are not those the run began with, as after a damaged one was put right."
     )

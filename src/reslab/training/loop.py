@@ -33,6 +33,7 @@ from reslab.training.result import TrainResult
 from reslab.training.schedule import learning_rate
 from reslab.training.state import Meter, step_seed
 from reslab.training.stopping import StopRequests
+from reslab.training.tracking import Tracker
 
 __all__ = ["Trainer"]
 
@@ -46,6 +47,7 @@ class Trainer:
         plan: what the run is to be.
         progress: whether to show progress on stderr.
         asked_to_stop: called from time to time while photos are read; may raise.
+        tracker: is given the rows as well.
     """
 
     held: HeldRun
@@ -57,8 +59,9 @@ class Trainer:
         *,
         progress: bool = False,
         asked_to_stop: Callable[[], object] = bool,
+        tracker: Tracker | None = None,
     ) -> None:
-        self.plan, self.progress = plan, progress
+        self.plan, self.progress, self.tracker = plan, progress, tracker or Tracker()
         self.run, self.data, self.recipe, self.execution = plan.run, plan.data, plan.recipe, plan.execution
         self.seed = plan.asked.seed
         split = self.data.split("train")
@@ -138,6 +141,7 @@ class Trainer:
                 progress.say(f"{self.loaded}.")
             for reason in self.execution.reasons if not state.iteration else ():
                 progress.say(f"  {reason}")
+            self.tracker.begin(self.run.rows())
             state.model.train()
             try:
                 self._record_again(progress)
@@ -156,6 +160,7 @@ class Trainer:
                 raise self._explained(error) from None
             finally:
                 self.batches.close()
+                self.tracker.close()
             figures = finish_run(self.plan, held, state, self.normalization, self.rows)
             self.held.check()
         return TrainResult(self.run, total, None, figures)
@@ -178,9 +183,11 @@ class Trainer:
                 for note in notes:
                     self._warn(note, progress)
                 progress.say(f"Finishing {self.run.folder} at iteration {self.state.iteration}.")
+            self.tracker.begin(self.run.rows())
             figures = finish_run(self.plan, held, self.state, self.normalization, self.rows, progress=self.progress)
         finally:
             self.batches.close()
+            self.tracker.close()
         return TrainResult(self.run, self.state.iteration, None, figures)
 
     def iterate(self) -> None:
@@ -244,6 +251,7 @@ class Trainer:
             state.meter = Meter()
             self.held.check()
             self.rows.append(row)
+            self.tracker.add(row)
             progress.show(row)
         progress.advance(state.iteration)
         if state.iteration % int(monitoring.checkpoint_every) == 0 and not at_end:
