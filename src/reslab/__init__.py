@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reslab.analysis.complexity import summarize, summary
     from reslab.api import Network, load
     from reslab.data import available_roles, load_data
+    from reslab.deploy.push import push
     from reslab.deploy.testing import evaluate_networks
     from reslab.errors import ReslabError
     from reslab.evaluation import evaluate
@@ -47,6 +48,7 @@ __all__ = [
     "load",
     "load_data",
     "load_weights",
+    "push",
     "run_experiment",
     "summarize",
     "summary",
@@ -67,6 +69,7 @@ __getattr__, __dir__ = lazy_names(
         "evaluate": "reslab.evaluation",
         "evaluate_networks": "reslab.deploy.testing",
         "load_weights": "reslab.models.weights",
+        "push": "reslab.deploy.push",
         "run_experiment": "reslab.paper.run",
         **dict.fromkeys(("summarize", "summary"), "reslab.analysis.complexity"),
         "train": "reslab.training",

@@ -246,9 +246,11 @@ class Network:
 
     def _beside(self, stem: str, suffix: str) -> Path:
         """A file in a run's folder, or one that is called by the model."""
-        if self.reference.folder is not None:
+        if self.reference.folder is not None and not self.reference.is_remote:
             return self.reference.folder / f"{stem}{suffix}"
-        name = with_fields(self.reference.model, self.options.get("overrides", {}))  # as it was asked for
+        name = self.reference.name.partition("/")[2]
+        if not self.reference.is_remote:
+            name = with_fields(self.reference.model, self.options.get("overrides", {}))  # as it was asked for
         words = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in name)
         return Path(f"{words.strip('-')}{stem.removeprefix('model')}{suffix}")
 
@@ -268,8 +270,9 @@ def load(
     """A trained network, wherever it comes from; its weights are read when they are needed.
 
     Args:
-        name: the folder of a run, or of weights with their card; such weights; an exported file (.onnx, .xml); or a
-            model's name or spelling, with its weights behind an equals sign: `resnet50=torchvision:V2`.
+        name: the folder of a run, or of weights with their card; such weights; what was pushed to the hub
+            (`hub:owner/name`); an exported file (.onnx, .xml); or a model's name or spelling, with its weights behind
+            an equals sign: `resnet50=torchvision:V2`.
         weights: of a model's name: a file, its address, or the name of released ones.
         mean: of each channel of its inputs, pixels in [0, 1], for weights without a card.
         std: likewise; 1 where only a mean is given.

@@ -8,6 +8,7 @@ import time
 import warnings
 
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
 
 from reslab.checkpoints import newest_checkpoint
 from reslab.cli.main import main
@@ -16,8 +17,6 @@ from reslab.runs import Run
 from reslab.training import train
 from reslab.training.recipes import RECIPES
 from reslab.training.tracking import Tracker, TrackingWarning
-
-accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
 pytestmark = pytest.mark.usefixtures("quick_curves")
 FIELDS = {
@@ -34,7 +33,7 @@ def tracked(folder):
     """What TensorBoard itself reads: scalars by tag, as pairs of step and value."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = accumulators.EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+        found = event_accumulator.EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0}).Reload()
     return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
 
 

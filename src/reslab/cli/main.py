@@ -28,6 +28,7 @@ COMMANDS = {
     "calibrate": "make a run's probabilities as sure as it is right, on its val images",
     "convert": "rewrite weights with another library's names",
     "export": "write a network as an ONNX, OpenVINO or torch.export file, compared with PyTorch",
+    "push": "send a run's weights and card to Hugging Face's hub",
     "quantize": "write a network in 8-bit integers, if it is as good and faster",
     "predict": "labels of image files, by a run, a weight file or an exported file",
     "data": "data sets: list, check for damage, measure, pack into shards",

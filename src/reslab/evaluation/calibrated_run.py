@@ -114,6 +114,8 @@ def calibrate(
     """
     folder = Path(run_dir)
     reference = Reference.parse(folder)
+    if reference.is_remote and in_place:
+        raise WeightsError(f"{folder} lies on the hub; give --out, and push that.")
     if reference.folder is None:
         raise WeightsError(f"{folder} is not the folder of a run, whose weights could be changed.")
     destination = choose_folder(reference.folder, None if out is None else Path(out), in_place)

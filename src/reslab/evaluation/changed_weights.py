@@ -1,6 +1,7 @@
 """Weights of a run that were changed after training, with their card: in a folder of their own or in the run."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def save_changed(run: Run, folder: Path, trained: Trained, change: Callable[[dic
         WeightsError: the run's weights are not those that were changed any more.
         WriteError: the folder cannot be written to.
     """
-    with run.lock():
+    with run.lock() if run.exists else nullcontext():
         card = read_card(run.folder)
         if card["sha256"] != trained.sha256:
             raise WeightsError(f"the weights in {run.folder} were replaced while they were measured; measure again.")
