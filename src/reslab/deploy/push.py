@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reslab import __version__
 from reslab.data.loading import NAMED_DATA
 from reslab.errors import WeightsError
 from reslab.files.records import record_text
@@ -95,7 +94,7 @@ def push(
 
     (enable_progress_bars if progress else disable_progress_bars)()
     with hub_errors(f"could not push {show_name(folder)} to {repository}"):
-        client = library.HfApi(endpoint=hub_endpoint(), library_name="reslab", library_version=__version__)
+        client = library.HfApi(endpoint=hub_endpoint())
         client.create_repo(target, private=private or None, exist_ok=True)
         operations = [library.CommitOperationAdd(name, item) for name, item in contents.items()]
         sent = client.create_commit(target, operations, commit_message=message or "Weights from reslab")
