@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reslab.analysis.complexity import summarize, summary
     from reslab.api import Network, load
     from reslab.data import available_roles, load_data
+    from reslab.deploy.corrupted import evaluate_corruptions
     from reslab.deploy.push import push
     from reslab.deploy.testing import evaluate_networks
     from reslab.errors import ReslabError
@@ -42,6 +43,7 @@ __all__ = [
     "convert",
     "create_model",
     "evaluate",
+    "evaluate_corruptions",
     "evaluate_networks",
     "find_runs",
     "list_models",
@@ -67,6 +69,7 @@ __getattr__, __dir__ = lazy_names(
         "calibrate": "reslab.evaluation.calibrated_run",
         "convert": "reslab.trained.conversion",
         "evaluate": "reslab.evaluation",
+        "evaluate_corruptions": "reslab.deploy.corrupted",
         "evaluate_networks": "reslab.deploy.testing",
         "load_weights": "reslab.models.weights",
         "push": "reslab.deploy.push",
