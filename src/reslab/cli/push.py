@@ -21,7 +21,7 @@ HF_ENDPOINT names another hub. Needs the extra `hub`."""
 @dataclass(frozen=True, kw_only=True)
 class Arguments(JsonArguments):
     run: Path = argument(help="Folder of a finished run, or of weights with their card.", metavar="RUN")
-    repository: str = argument(help="hub:owner/name; made where there is none.", metavar="HUB")
+    repository: str = argument(help="Repository, as hub:owner/name; made where there is none.", metavar="HUB")
     private: bool = knob(False, "Make a new repository a private one.")
     message: str | None = knob(None, "Message of the commit.")
     dry_run: bool = knob(False, "Send nothing, and list what would be sent.")
