@@ -21,7 +21,7 @@ from reslab.deploy.deployed import Deployed, deploy_network
 from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.deploy.export_task import ExportReport, InputKind
 from reslab.deploy.formats import FORMATS, export
-from reslab.deploy.prediction import AnyImage, Prediction, find_images, predict
+from reslab.deploy.prediction import AnyImage, NamedImage, Prediction, find_images, predict
 from reslab.deploy.quantization import DEFAULT_IMAGES, Gate, QuantizationReport, quantize
 from reslab.deploy.runtime import Engine, load_deployed
 from reslab.deploy.testing import evaluate_networks
@@ -111,22 +111,25 @@ class Network:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # bytes and texts are iterables, too
-        self, images: bytes | Image.Image | NDArray[np.uint8], *, top: int = 5
+        self, images: bytes | Image.Image | NDArray[np.uint8] | NamedImage, *, top: int = 5, threshold: float = 0.0
     ) -> Prediction: ...
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, images: str | Path, *, top: int = 5
+        self, images: str | Path, *, top: int = 5, threshold: float = 0.0
     ) -> "Prediction | list[Prediction]": ...
     @overload
-    def predict(self, images: Iterable[AnyImage], *, top: int = 5) -> list[Prediction]: ...
+    def predict(self, images: Iterable[AnyImage], *, top: int = 5, threshold: float = 0.0) -> list[Prediction]: ...
 
-    def predict(self, images: AnyImage | Iterable[AnyImage], *, top: int = 5) -> Prediction | list[Prediction]:
+    def predict(
+        self, images: AnyImage | Iterable[AnyImage], *, top: int = 5, threshold: float = 0.0
+    ) -> Prediction | list[Prediction]:
         """The labels of one image, or of several.
 
         Args:
             images: a file by its path, a file's bytes, an image of Pillow or an array of uint8, (H, W), (H, W, 1) or
                 (H, W, 3); or several of them; or a folder, of which all images are meant.
             top: labels an image.
+            threshold: probability below which the network abstains: `label` is then None, and `abstained` True.
 
         Returns:
             A prediction, or a list of them. Of a single image whatever is wrong is raised; of several it stands in the
@@ -136,7 +139,7 @@ class Network:
             ReslabError: the single image cannot be used, or the network cannot be loaded.
         """
         several, single = _several(images)
-        found = list(self.stream(several, top=top))
+        found = list(self.stream(several, top=top, threshold=threshold))
         if not single:
             return found
         _check_used(images, found[0].error)
@@ -179,10 +182,11 @@ class Network:
         return report_run(self.reference.folder or self.reference.name, **options)
 
     def stream(
-        self, images: Iterable[AnyImage], *, top: int = 5, batch_size: int | None = None
+        self, images: Iterable[AnyImage], *, top: int = 5, threshold: float = 0.0, batch_size: int | None = None
     ) -> Iterator[Prediction]:
         """Predictions one after the other, as `reslab.deploy.predict` gives them; memory does not grow with them."""
-        yield from predict(self.deployed, images, top=top, batch_size=batch_size, decoders=self.threads)
+        deployed, decoders = self.deployed, self.threads
+        yield from predict(deployed, images, top=top, threshold=threshold, batch_size=batch_size, decoders=decoders)
 
     def evaluate(self, data: str | Path | None = None, **options: Any) -> Outcome:
         """Error rates.
@@ -275,9 +279,11 @@ class Network:
 
     def _beside(self, stem: str, suffix: str) -> Path:
         """A file in a run's folder, or one that is called by the model."""
-        if self.reference.folder is not None:
+        if self.reference.folder is not None and not self.reference.is_remote:
             return self.reference.folder / f"{stem}{suffix}"
-        name = with_fields(self.reference.model, self.options.get("overrides", {}))  # as it was asked for
+        name = self.reference.name.partition("/")[2]
+        if not self.reference.is_remote:
+            name = with_fields(self.reference.model, self.options.get("overrides", {}))  # as it was asked for
         words = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in name)
         return Path(f"{words.strip('-')}{stem.removeprefix('model')}{suffix}")
 
@@ -285,7 +291,7 @@ class Network:
 def _several(images: Any) -> tuple[Iterable[AnyImage], bool]:
     """Images one after the other, those of a folder too, and whether it is a single one that was given."""
     # Whatever else is not several of something is one, and told what an image is.
-    single = isinstance(images, str | Path | bytes | Image.Image | np.ndarray | torch.Tensor)
+    single = isinstance(images, str | Path | bytes | Image.Image | np.ndarray | torch.Tensor | NamedImage)
     if not single and isinstance(images, Iterable):
         return images, False
     if isinstance(images, str | Path) and Path(images).is_dir():
@@ -315,8 +321,9 @@ def load(
     """A trained network, wherever it comes from; its weights are read when they are needed.
 
     Args:
-        name: the folder of a run, or of weights with their card; such weights; an exported file (.onnx, .xml); or a
-            model's name or spelling, with its weights behind an equals sign: `resnet50=torchvision:V2`.
+        name: the folder of a run, or of weights with their card; such weights; what was pushed to the hub
+            (`hub:owner/name`); an exported file (.onnx, .xml); or a model's name or spelling, with its weights behind
+            an equals sign: `resnet50=torchvision:V2`.
         weights: of a model's name: a file, its address, or the name of released ones.
         mean: of each channel of its inputs, pixels in [0, 1], for weights without a card.
         std: likewise; 1 where only a mean is given.

@@ -147,7 +147,7 @@ def test_an_endless_offer_is_refused(published):
         handler.answer(b"", announced=1 << 50)
 
     server.respond = respond
-    with pytest.raises(WeightsError, match="more than any file of weights"):
+    with pytest.raises(WeightsError, match="the most that are taken"):
         create_model("resnet18", weights="V1", progress=False)
 
 

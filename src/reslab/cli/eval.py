@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from reslab.cli.command import Command, argument, flags_of
+from reslab.cli.corruptions import run_corruptions
 from reslab.cli.networks import NET_HELP, NetworkArguments
 from reslab.cli.output import JSON_HELP, print_json
 from reslab.errors import ReslabError
@@ -22,6 +23,7 @@ _DESCRIPTION = """\
   reslab eval model-int8.xml --data cifar10
   reslab eval resnet20 --weights weights.pth --data cifar10 --mean 0.491,0.482,0.447 --std 0.247,0.243,0.262
   reslab eval resnet50=torchvision:V1 --data imagenet/ --protocol ten-crop
+  reslab eval runs/resnet20-cifar10-cifar-paper-seed0 --corruptions --corrupted-images 1000
   reslab eval resnet50=torchvision:V1 resnet101=torchvision:V1 my-run/ --data imagenet/ --protocol dense --ensemble
 
 A network for photos takes a folder of images of any size, and one for small images a folder of images of one size.
@@ -52,6 +54,10 @@ class Arguments(NetworkArguments):
     confusion: Path | None = knob(
         None, "Picture of the confusion matrix; by default RUN/confusion-SPLIT.png for a run on its own data."
     )
+    corruptions: bool = knob(
+        False, "Errors under fifteen common corruptions in five strengths, which are made here; one view each."
+    )
+    corrupted_images: int | None = knob(None, "Images for that, drawn at random; all by default.", least=1)
     cache: bool = knob(True, "No scores are kept in the user's cache, and none of those there are used.")
     device: str | None = knob(None, "Device: auto, cpu, cuda, cuda:1, mps.")
     batch_size: int | None = knob(None, "Views a forward pass; it changes nothing but time and memory.", least=1)
@@ -73,6 +79,10 @@ def run(asked: Arguments) -> int:
     if several and not asked.ensemble and (asked.scores or asked.report or asked.confusion):
         raise ReslabError("--scores, --report and --confusion are for one network, or for an --ensemble.")
     options = read_options(asked.protocol, asked.options)
+    if asked.corruptions:
+        return run_corruptions(asked)
+    if asked.corrupted_images is not None:
+        raise ReslabError("--corrupted-images is for --corruptions.")
     from reslab.deploy.testing import evaluate_networks
 
     networks = [asked.load(name, engine=asked.engine) for name in asked.networks]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["NET_HELP", "NetworkArguments", "net_fields", "net_flags"]
 
 NET_HELP = (
-    "A run's folder; a model's name or spelling, with its weights behind an equals sign (resnet50=torchvision:V2); "
-    "weights with their card; or an exported file (.onnx, .xml)."
+    "A run's folder; hub:owner/name, which was pushed there; a model's name or spelling, with its weights behind an "
+    "equals sign (resnet50=torchvision:V2); weights with their card; or an exported file (.onnx, .xml)."
 )
 
 

@@ -1,9 +1,8 @@
 """`reslab predict`."""
 
-import json
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,28 +11,49 @@ from typing import TYPE_CHECKING, Literal
 from reslab.cli.command import Command, argument
 from reslab.cli.networks import NET_HELP, NetworkArguments
 from reslab.cli.output import JSON_HELP
-from reslab.console import progress_bar
+from reslab.cli.predictions import Watched, print_predictions
 from reslab.errors import ReslabError
 from reslab.fields import knob
-from reslab.texts import show_name
+from reslab.texts import count, show_name
 
 if TYPE_CHECKING:
-    from reslab.deploy.prediction import Prediction
+    from reslab.api import Network
+    from reslab.deploy.prediction import NamedImage
+    from reslab.deploy.prediction_files import Form
 
 _DESCRIPTION = """\
   reslab predict runs/resnet20-cifar10-cifar-paper-seed0 photo.jpg
   reslab predict model-int8.xml photos/ --out labels.csv
-  reslab predict resnet50=torchvision:V2 photos/ --json
+  reslab predict resnet50=torchvision:V2 'photos/**/*.jpg' --jsonl
+  curl -s https://example.org/cat.jpg | reslab predict model.onnx -
+  find photos -name '*.jpg' -print0 | reslab predict model.onnx --paths-from - --csv
+  reslab predict runs/leaves test/ --threshold 0.8
+  reslab predict runs/leaves test/ --submission sample_submission.csv --out submission.csv
 
 An image of any size is turned upright, scaled until it covers the network's crop, and cropped in the middle. A file
-that cannot be used is named on stderr, the others go on, and the exit code is 1."""
+that cannot be used is named on stderr and has a row that says so; the others go on, and the exit code is 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments(NetworkArguments):
     network: str = argument(help=NET_HELP, metavar="NET")
-    images: tuple[Path, ...] = argument((), "Image files, and folders that are searched for them.", metavar="IMAGES")
+    images: tuple[str, ...] = argument(
+        (),
+        "Image files, folders that are searched for them, quoted patterns, addresses, and - for an image's bytes on "
+        "standard input.",
+        metavar="IMAGES",
+    )
+    paths_from: str | None = knob(
+        None, "List of more of them, one a line or separated by NUL: a file, or - for standard input.", metavar="FILE"
+    )
+    allow_urls: bool = knob(False, "Fetch images that are given by their addresses (http, https).")
     top: int = knob(5, "Labels an image.", least=1)
+    threshold: float = knob(0.0, "Probability below which the network abstains: no label is given.", least=0, most=1)
+    submission: Path | None = knob(
+        None,
+        "Sample of a competition's submission (CSV): its ids and columns are filled in and written to --out. It has an "
+        "id and a label, or an id and a column for each class.",
+    )
     batch_size: int | None = knob(
         None, "Images a forward pass; by default 16 of 224x224 pixels, and as many pixels of others.", least=1
     )
@@ -43,16 +63,18 @@ class Arguments(NetworkArguments):
     engine: Literal["onnxruntime", "openvino"] | None = knob(
         None, "Engine of an exported file; by default ONNX Runtime for .onnx and OpenVINO for .xml."
     )
-    out: Path | None = knob(None, "CSV file to write instead: path, rank, label, probability, error.")
+    out: Path | None = knob(None, "File to write instead: CSV, or .json and .jsonl.")
+    csv: bool = knob(False, "Print CSV: path, rank, label, probability, error, abstained.")
     json: bool = knob(False, JSON_HELP)
+    jsonl: bool = knob(False, "Print JSON lines, each as soon as it is there.")
 
 
 def run(asked: Arguments) -> int:
     """Labels images."""
-    if not asked.images:
-        raise ReslabError("of which images? Give files or folders.")
-    from reslab.deploy.prediction import find_images, prediction_table
+    form = _form(asked)
+    from reslab.deploy.given_images import given_images
 
+    images = given_images(asked.images, asked.paths_from, allow_urls=asked.allow_urls)
     with asked.load(asked.network, engine=asked.engine, threads=asked.threads) as network, ExitStack() as stack:
         asked.check_learned(network)
         if network.about.note:
@@ -60,53 +82,56 @@ def run(asked: Arguments) -> int:
         # Pillow warns of odd files while it decodes them; whether it can is what counts.
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        found = network.stream(find_images(asked.images), top=asked.top, batch_size=asked.batch_size)
-        watched = _Watched(found)
-        if asked.json:
-            _print_json(watched)
-        elif asked.out:
-            write = stack.enter_context(prediction_table(asked.out))
+        if asked.submission and asked.out:
+            return _submit(network, images, asked.submission, asked.out)
+        found = network.stream(images, top=asked.top, threshold=asked.threshold, batch_size=asked.batch_size)
+        watched = Watched(found)
+        if form:
+            from reslab.deploy.prediction_files import prediction_file, prediction_stream
+
+            file = prediction_file(asked.out, form) if asked.out else prediction_stream(sys.stdout, form)
+            write = stack.enter_context(file)
             for prediction in watched:
                 write(prediction)
         else:
-            _print_lines(watched)
-    if asked.out and not asked.json:
+            print_predictions(watched)
+    if asked.out:
         print(asked.out)
     return 1 if watched.num_failed else 0
 
 
-class _Watched:
-    """Predictions, counted on stderr, where those that failed are told."""
+def _form(asked: Arguments) -> "Form | None":
+    """What is written; None for a table or lines for people."""
+    wanted: list[Form] = [form for form in ("csv", "json", "jsonl") if getattr(asked, form)]
+    if len(wanted) > 1:
+        raise ReslabError(f"--{wanted[0]} and --{wanted[1]} are two forms of the same; give one of them.")
+    if asked.submission:
+        if asked.out is None:
+            raise ReslabError("--submission needs --out, the file to write.")
+        if asked.threshold or wanted:
+            raise ReslabError(
+                "a submission is CSV with a label for each id; leave --threshold and --json, --jsonl out."
+            )
+        return None
+    if not asked.out:
+        return wanted[0] if wanted else None
+    from reslab.deploy.prediction_files import form_of_name
 
-    def __init__(self, predictions: "Iterable[Prediction]") -> None:
-        self.predictions, self.num_failed = predictions, 0
-
-    def __iter__(self) -> "Iterator[Prediction]":
-        from rich.progress import MofNCompleteColumn, SpinnerColumn, TextColumn
-
-        with progress_bar(SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn()) as bar:
-            task = bar.add_task("Images", total=None)
-            for prediction in self.predictions:
-                bar.advance(task)
-                if prediction.error is not None:
-                    self.num_failed += 1
-                    print(f"reslab: {prediction.shown_path}: {prediction.error}", file=sys.stderr)
-                yield prediction
-
-
-def _print_json(predictions: "Iterable[Prediction]") -> None:
-    separator = "[\n"
-    for prediction in predictions:
-        sys.stdout.write(separator + json.dumps(prediction.to_dict(), ensure_ascii=False, allow_nan=False))
-        separator = ",\n"
-    print("\n]")
+    return form_of_name(asked.out, wanted[0] if wanted else None)
 
 
-def _print_lines(predictions: "Iterable[Prediction]") -> None:
-    for prediction in predictions:
-        if prediction.error is None:
-            found = zip(prediction.labels, prediction.probabilities, strict=True)
-            print(prediction.shown_path, *(f"{show_name(label)} {share:.4f}" for label, share in found), sep="\t")
+def _submit(network: "Network", images: "Iterator[Path | NamedImage]", sample: Path, out: Path) -> int:
+    from reslab.deploy.submission import Submission
+
+    found = Submission.read(sample, network.about.class_names)
+    chosen, num_others = found.find(images)
+    if num_others:
+        print(f"{count(num_others, 'image')} of those given have no id in {show_name(sample)}.", file=sys.stderr)
+    failed = found.write(Watched(network.stream(chosen, top=network.about.num_classes)), out)
+    if failed:
+        print(f"reslab: {count(len(failed), 'row')} of {show_name(out)} are as in the sample.", file=sys.stderr)
+    print(out)
+    return 1 if failed else 0
 
 
 COMMANDS = {

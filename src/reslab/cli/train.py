@@ -14,7 +14,7 @@ from reslab.cli.recipe_flags import recipe_flags
 from reslab.errors import RecipeError
 from reslab.fields import knob
 from reslab.models.zoo import with_fields
-from reslab.training.recipe_overrides import with_overrides
+from reslab.training.recipe_overrides import as_flag, with_overrides
 from reslab.training.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -88,10 +88,14 @@ class Arguments:
     )
     find_rate: bool = knob(
         False,
-        "Train for 100 iterations with a rising rate instead, suggest a rate at which the loss falls, and draw "
-        "it; nothing else is left.",
+        "Train for 100 iterations with a rising rate instead, suggest one at which the loss falls, and draw it.",
     )
     test_curve: bool = knob(False, "Record the test error at every evaluation, as experiments do; it decides nothing.")
+    track: str | None = knob(
+        None,
+        "Write the rows of metrics.jsonl for this program as well, into RUN/tensorboard; needs the extra `track`.",
+        choices=("tensorboard",),
+    )
     accept_data: bool = knob(
         False, "Go on with images that are not those the run began with, as after a damaged one was put right."
     )
@@ -122,12 +126,10 @@ def run(asked: Arguments) -> int:
 
 
 def _find_rate(model: str | None, given: dict[str, Any], as_json: bool) -> int:
-    flags = {name: given.pop(name) for name in ("resume", "finish", "stop_after", "accept_data", "test_curve")}
+    flags = {name: given.pop(name) for name in ("resume", "finish", "stop_after", "accept_data", "test_curve", "track")}
     for name, value in flags.items():
         if value:
-            raise RecipeError(
-                f"--find-rate is for a training that has not begun; leave out --{name.replace('_', '-')}."
-            )
+            raise RecipeError(f"--find-rate is for a training that has not begun; leave out {as_flag(name)}.")
     from reslab.training.rate_test import find_rate
 
     return print_report(find_rate(model, **given), as_json)

@@ -12,7 +12,7 @@ from reslab.deploy.export_task import ExportError, ExportReport
 from reslab.deploy.gate import Comparison, compare
 from reslab.deploy.onnx_export import export_onnx
 from reslab.deploy.openvino_export import export_openvino
-from reslab.deploy.prediction import Prediction, find_images, predict
+from reslab.deploy.prediction import NamedImage, Prediction, find_images, predict
 from reslab.deploy.program_export import export_program
 from reslab.deploy.quantization import Gate, QuantizationReport, quantize
 from reslab.deploy.quantizers import QuantizationError, quantize_onnx, quantize_openvino
@@ -25,6 +25,7 @@ __all__ = [
     "ExportError",
     "ExportReport",
     "Gate",
+    "NamedImage",
     "Prediction",
     "Preprocessing",
     "QuantizationError",

@@ -1,12 +1,10 @@
 """From images to labels: decoding in threads, while the network runs."""
 
-import csv
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,21 +19,34 @@ from reslab.data.preprocessing import Preprocessing
 from reslab.deploy.deployed import Deployed, Logits
 from reslab.environment import available_cores
 from reslab.errors import DataError
-from reslab.files.atomic import atomic_path
 from reslab.texts import show_name
 
 __all__ = [
     "AnyImage",
+    "NamedImage",
     "Prediction",
     "decode_any",
     "find_images",
     "predict",
-    "prediction_table",
     "read_image",
     "usual_batch_size",
 ]
 
-AnyImage: TypeAlias = Path | str | bytes | Image.Image | NDArray[np.uint8]
+
+@dataclass(frozen=True, eq=False)
+class NamedImage:
+    """An image that is no file: of standard input, of an address.
+
+    Args:
+        name: by which its prediction calls it.
+        read: gives an image file's bytes, or raises DataError.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+
+
+AnyImage: TypeAlias = Path | str | bytes | Image.Image | NDArray[np.uint8] | NamedImage
 
 _PIXELS_A_BATCH = 16 * 224 * 224
 _LARGEST_BATCH = 128
@@ -51,22 +62,39 @@ class Prediction:
         labels: the classes with the highest probabilities, the highest first; none if there is an error.
         probabilities: theirs, from 0 to 1.
         error: why the file could not be used; None if it could.
+        abstained: whether the highest probability is below the threshold that was asked for.
+        name: of an image that is no file: its address, or `-` for standard input.
     """
 
     path: Path
     labels: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
     error: str | None = None
+    abstained: bool = False
+    name: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The class with the highest probability; None if there is an error, or if that is below the threshold."""
+        return None if self.abstained or not self.labels else self.labels[0]
+
+    @property
+    def probability(self) -> float | None:
+        """The highest probability, from 0 to 1; None if there is an error."""
+        return self.probabilities[0] if self.probabilities else None
 
     @property
     def shown_path(self) -> str:
         """The path as a line of text; bytes that are none stay visible."""
-        return show_name(self.path)
+        return show_name(self.path if self.name is None else self.name)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         return {
-            "path": os.fsencode(self.path).decode(errors="backslashreplace"),
+            "path": os.fsencode(self.path if self.name is None else self.name).decode(errors="backslashreplace"),
+            "label": self.label,
+            "probability": self.probability,
+            "abstained": self.abstained,
             "labels": list(self.labels),
             "probabilities": list(self.probabilities),
             "error": self.error,
@@ -78,6 +106,7 @@ def predict(
     images: Iterable[AnyImage],
     *,
     top: int = 5,
+    threshold: float = 0.0,
     batch_size: int | None = None,
     decoders: int | None = None,
 ) -> Iterator[Prediction]:
@@ -90,19 +119,22 @@ def predict(
         deployed: the network, as `load_deployed` or `deploy_network` give it.
         images: files by their paths, files' bytes, Pillow's images, or arrays, (H, W), (H, W, 1) or (H, W, 3) uint8.
         top: labels an image, as many as there are classes at most.
+        threshold: probability below which the network abstains; at 0 it never does.
         batch_size: images a forward pass; `usual_batch_size` by default.
         decoders: threads that decode; as many as there are cores by default. Pillow decodes and resizes outside of
             Python's lock, and the system shares the cores out between them and the engine's threads by what there is to
             do: at 224 pixels a decoder is faster than an int8 ResNet-50, and waits.
 
     Raises:
-        DataError: counts that are not positive.
+        DataError: counts that are not positive, or a threshold that is no probability.
     """
+    if not 0 <= threshold <= 1:
+        raise DataError(f"the threshold must be a probability, from 0 to 1, not {threshold}.")
     batch_size = usual_batch_size(deployed.preprocessing) if batch_size is None else batch_size
     decoders = available_cores() if decoders is None else decoders
     if min(top, batch_size, decoders) < 1:
         raise DataError("labels, images a batch and decoders must be positive.")
-    return _predictions(deployed, images, top, batch_size, decoders)
+    return _predictions(deployed, images, top, threshold, batch_size, decoders)
 
 
 def usual_batch_size(preprocessing: Preprocessing) -> int:
@@ -165,6 +197,8 @@ def decode_any(image: AnyImage, channels: int) -> Image.Image:
         if not image.size:
             raise DataError("the array has no pixels.")
         return Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
+    if isinstance(image, NamedImage):
+        image = image.read()
     if not isinstance(image, str | Path | bytes):
         raise DataError(f"an image is a path, bytes, an image of Pillow or an array, not {type(image).__name__}.")
     source = image if isinstance(image, bytes) else Path(image)
@@ -177,49 +211,24 @@ def _kind(array: NDArray[Any]) -> str:
     return f"{array.dtype} of shape {'x'.join(map(str, array.shape)) or 'a single number'}"
 
 
-@contextmanager
-def prediction_table(path: Path) -> Iterator[Callable[[Prediction], None]]:
-    """Writes predictions into a CSV file that is there when it is whole: a row a label, and one of a file that failed.
-
-    Args:
-        path: of the file, with the columns path, rank, label, probability and error.
-    """
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(("path", "rank", "label", "probability", "error"))
-
-        def write(prediction: Prediction) -> None:
-            if prediction.error is not None:
-                writer.writerow((prediction.shown_path, "", "", "", prediction.error))
-            found = zip(prediction.labels, prediction.probabilities, strict=True)
-            writer.writerows(
-                (prediction.shown_path, rank, show_name(label), f"{share:.6f}", "")
-                for rank, (label, share) in enumerate(found, 1)
-            )
-
-        yield write
-        stream.flush()
-
-
 def _predictions(
-    deployed: Deployed, images: Iterable[AnyImage], top: int, batch_size: int, decoders: int
+    deployed: Deployed, images: Iterable[AnyImage], top: int, threshold: float, batch_size: int, decoders: int
 ) -> Iterator[Prediction]:
     pool = ThreadPoolExecutor(decoders, "decoding")
-    running: deque[tuple[list[tuple[Path, str | None]], Future[Logits] | None]] = deque()
+    running: deque[tuple[list[Prediction], Future[Logits] | None]] = deque()
     try:
         for batch in _batches(_decoded(pool, images, deployed.preprocessing, batch_size + decoders), batch_size):
-            files = [(path, error) for path, _, error in batch]
-            views = [view for _, view, _ in batch if view is not None]
-            running.append((files, deployed.submit(np.stack(views)) if views else None))
+            views = [view for _, view in batch if view is not None]
+            running.append(([named for named, _ in batch], deployed.submit(np.stack(views)) if views else None))
             if len(running) > _RUNNING:
-                yield from _labelled(deployed, *running.popleft(), top)
+                yield from _labelled(deployed, *running.popleft(), top, threshold)
         while running:
-            yield from _labelled(deployed, *running.popleft(), top)
+            yield from _labelled(deployed, *running.popleft(), top, threshold)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-_View = tuple[Path, Images | None, str | None]
+_View = tuple[Prediction, Images | None]  # what is to be said of an image, as yet without labels
 
 
 def _decoded(
@@ -229,10 +238,11 @@ def _decoded(
 
     def decode(number: int, image: AnyImage) -> _View:
         path = Path(image) if isinstance(image, str | Path) else Path(str(number))
+        named = Prediction(path=path, name=image.name if isinstance(image, NamedImage) else None)
         try:
-            return path, read_image(image, preprocessing), None
+            return named, read_image(image, preprocessing)
         except DataError as error:
-            return path, None, str(error)
+            return replace(named, error=str(error)), None
 
     waiting: deque[Future[_View]] = deque()
     for number, image in enumerate(images):
@@ -255,20 +265,21 @@ def _batches(views: Iterator[_View], size: int) -> Iterator[list[_View]]:
 
 
 def _labelled(
-    deployed: Deployed, files: list[tuple[Path, str | None]], logits: "Future[Logits] | None", top: int
+    deployed: Deployed, images: list[Prediction], logits: "Future[Logits] | None", top: int, threshold: float
 ) -> Iterator[Prediction]:
     rows = iter(logits.result() if logits else ())
-    for path, error in files:
-        if error is not None:
-            yield Prediction(path=path, error=error)
+    names = deployed.about.class_names
+    for named in images:
+        if named.error is not None:
+            yield named
             continue
         row: NDArray[np.float64] = next(rows).astype(np.float64)
         exponents = np.exp(row - row.max())
         probabilities = exponents / exponents.sum()
         best = np.argsort(-probabilities, kind="stable")[:top]
-        names = deployed.classes or range(deployed.num_classes)
-        yield Prediction(
-            path=path,
-            labels=tuple(str(names[index]) for index in best),
+        yield replace(
+            named,
+            labels=tuple(names[index] for index in best),
             probabilities=tuple(float(probabilities[index]) for index in best),
+            abstained=not probabilities[best[0]] >= threshold,
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from reslab.console import counting
 from reslab.errors import ReslabError, WeightsError
+from reslab.evaluation.changed_weights import choose_folder
 from reslab.evaluation.error_rates import evaluate
 from reslab.evaluation.precise_bn import Measurement, measure_batch_norm, save_measured
 from reslab.evaluation.subjects import EvaluationImages, Subject, load_subject
@@ -82,7 +83,10 @@ def measure_run(
         ReslabError: it is no finished run, has no batch norm, or it is not said where to write.
     """
     folder, out = Path(run_dir), None if out is None else Path(out)
-    _check(folder, out, in_place, num_images, batch_size)
+    if not Run(folder).exists:
+        raise WeightsError(f"{folder} is not the folder of a run.")
+    destination = choose_folder(folder, out, in_place)
+    _check(num_images, batch_size)
     run, reference = Run(folder), Reference.parse(folder)
     if data is None and reference.data is None:
         raise WeightsError(f"{folder} does not say which data it was trained on; give --data.")
@@ -102,7 +106,7 @@ def measure_run(
     done = _measure(subject, wanted, progress)
     after = _val_error(subject, progress)
     note = done.describe(subject.data.name)
-    save_measured(run, out or folder, subject.trained, note, after)
+    save_measured(run, destination, subject.trained, note, after)
     return MeasuredRun(
         run=folder,
         data=subject.data.name,
@@ -111,17 +115,11 @@ def measure_run(
         batch_size=done.batch_size,
         val_error_before=before,
         val_error_after=after,
-        out=out or folder,
+        out=destination,
     )
 
 
-def _check(folder: Path, out: Path | None, in_place: bool, num_images: int, batch_size: int | None) -> None:
-    if not Run(folder).exists:
-        raise WeightsError(f"{folder} is not the folder of a run.")
-    if (out is None) == (not in_place):
-        raise ReslabError("say where to write: either --out DIR, or --in-place to replace the run's own weights.")
-    if out is not None and out.exists() and out.samefile(folder):
-        raise ReslabError(f"--out {out} is the run itself; give --in-place to replace its weights.")
+def _check(num_images: int, batch_size: int | None) -> None:
     if batch_size is not None and batch_size < 2:
         raise ReslabError(f"a batch must have at least 2 images, not {batch_size}: one image has no variance.")
     if num_images < 2:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,7 @@ from torch import Tensor, nn
 from reslab.data.batches import evaluation_batches
 from reslab.data.dataset import Samples
 from reslab.data.normalization import Normalization
-from reslab.errors import WeightsError
-from reslab.models.weights import read_card, save_weights
+from reslab.evaluation.changed_weights import save_changed
 from reslab.runs import Run
 from reslab.trained import Trained
 
@@ -132,23 +132,14 @@ def save_measured(run: Run, folder: Path, trained: Trained, note: str, val_error
         WeightsError: the run's weights are not those that were measured any more.
         WriteError: the folder cannot be written to.
     """
-    with run.lock():
-        card = read_card(run.folder)
-        if card["sha256"] != trained.sha256:
-            raise WeightsError(f"the weights in {run.folder} were replaced while they were measured; measure again.")
-        for name in ("schema_version", "sha256", "normalization_sha256"):
-            card.pop(name, None)
+
+    def change(card: dict[str, Any]) -> None:
         errors = {name: card.get("errors", {}).get(name) for name in ("train_error", "num_val_images")}
         errors |= {} if val_error is None else {"val_error": val_error}
         card["errors"] = {name: value for name, value in errors.items() if value is not None}
         card["batch_norm"] = note
-        normalization = trained.normalization
-        save_weights(
-            trained.model,
-            folder,
-            card,
-            write_normalization=normalization.save if normalization.per_pixel else None,
-        )
+
+    save_changed(run, folder, trained, change)
 
 
 def _seed(done: Measurement) -> int:

@@ -1,6 +1,7 @@
 """Downloads that resume, show their progress, and are verified before anyone reads them."""
 
 import os
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -18,12 +19,12 @@ from reslab.console import progress_bar
 from reslab.errors import DataError
 from reslab.files.hashing import file_digest
 
-__all__ = ["Resource", "fetch"]
+__all__ = ["Resource", "fetch", "fetch_bytes"]
 
 _ATTEMPTS = 4
 _TIMEOUT_SECONDS = 30.0
 _CHUNK = 1 << 18
-_MOST_BYTES = 4 << 30  # of a file whose size is not published
+_MOST_BYTES = 4 << 30  # of a file whose size is not published: more than any file of weights has
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class Resource:
         url: of the file; `$RESLAB_MIRROR`, where set, takes the place of everything before the file's name.
         digest: `algorithm:hex`, e.g. `md5:c58f...`; of the hexadecimal digits, as many as are published.
         size: in bytes; a longer answer is cut off. None where it is not published: then the server's word counts.
+        most: bytes that the server's word may be.
     """
 
     url: str
     digest: str
     size: int | None = None
+    most: int = _MOST_BYTES
 
     @property
     def name(self) -> str:
@@ -98,6 +101,31 @@ def fetch(resource: Resource, folder: Path, *, progress: bool = True, retry_seco
     return path
 
 
+def fetch_bytes(url: str, most: int) -> bytes:
+    """The content behind an address, which is kept nowhere; tried again as `fetch` does.
+
+    Args:
+        url: http or https.
+        most: bytes that it may have.
+
+    Raises:
+        DataError: the server cannot be reached, or sends more; the message does not repeat the address.
+    """
+    with tempfile.TemporaryDirectory(prefix="reslab-") as folder:
+        partial = _Partial(Path(folder, "content"))
+        if problem := _transfer_with_retries(_Unmirrored(url, "", most=most), partial, progress=False, retry_seconds=1):
+            raise DataError(f"could not download it: {problem}.")
+        return partial.path.read_bytes()
+
+
+class _Unmirrored(Resource):
+    """What is no published file, which a mirror would have."""
+
+    @property
+    def address(self) -> str:
+        return self.url
+
+
 @dataclass(frozen=True)
 class _Partial:
     """The beginning of a file, and by what the server knows the file that it is of.
@@ -133,6 +161,10 @@ class _Partial:
         self._mark.unlink(missing_ok=True)
 
 
+class _TooLargeError(OSError):
+    """A file of more bytes than are taken; asking again does not help."""
+
+
 def _transfer_with_retries(resource: Resource, partial: _Partial, progress: bool, retry_seconds: float) -> str:
     problem = ""
     columns = (
@@ -158,6 +190,8 @@ def _transfer_with_retries(resource: Resource, partial: _Partial, progress: bool
                     partial.drop()
                 elif error.code < 500 and error.code != 429:
                     return problem
+            except _TooLargeError as error:
+                return str(error)
             except (OSError, HTTPException) as error:
                 problem = str(getattr(error, "reason", error)) or type(error).__name__
             else:
@@ -192,16 +226,16 @@ def _transfer(resource: Resource, partial: _Partial, report: Callable[[int, int]
             partial.begin(validator)
         with partial.path.open("ab") as stream:
             done = start
-            report(done, size or _MOST_BYTES)
-            while done < (size or _MOST_BYTES + 1) and (
-                chunk := response.read1(min(_CHUNK, (size or _MOST_BYTES + 1) - done))
+            report(done, size or resource.most)
+            while done < (size or resource.most + 1) and (
+                chunk := response.read1(min(_CHUNK, (size or resource.most + 1) - done))
             ):
                 stream.write(chunk)
                 done += len(chunk)
-                report(done, size or _MOST_BYTES)
-        if done > _MOST_BYTES and size is None:
+                report(done, size or resource.most)
+        if done > resource.most and size is None:
             partial.drop()
-            raise OSError(f"the server sends more than {_MOST_BYTES:,} bytes, more than any file of weights has")
+            raise _TooLargeError(f"the server sends more than {resource.most:,} bytes, the most that are taken")
         return done if size is None else size
 
 
@@ -213,8 +247,10 @@ def _size(resource: Resource, response: HTTPResponse, start: int) -> int | None:
         return resource.size
     stated = response.headers.get("Content-Length", "")
     if stated.isdecimal():
-        if start + int(stated) > _MOST_BYTES:
-            raise OSError(f"the server offers {start + int(stated):,} bytes, more than any file of weights has")
+        if start + int(stated) > resource.most:
+            raise _TooLargeError(
+                f"the server offers {start + int(stated):,} bytes, and {resource.most:,} are the most that are taken"
+            )
         return start + int(stated)
     if not response.chunked and not resource.is_verified:  # it ends where the connection ends, for whatever reason
         raise OSError("the server does not say how long the file is, so that a part could not be told from all of it")

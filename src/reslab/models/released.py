@@ -3,12 +3,12 @@
 Importing this module imports no torch; loading does.
 """
 
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reslab.errors import WeightsError
+from reslab.models.hub import HUB_PREFIX, fetch_from_hub
 from reslab.models.spec import NetSpec
 from reslab.models.zoo import base_name, parse_model
 
@@ -227,16 +227,16 @@ def is_file_of_weights(text: str) -> bool:
 def _locate(spec: NetSpec, name: str, text: str, progress: bool) -> tuple[Path, WeightCard | None]:
     from reslab.models.weight_files import fetch_weights
 
-    if text.startswith("hub:"):
-        return _from_hub(text.removeprefix("hub:"), progress), None
+    if text.startswith(HUB_PREFIX):
+        return fetch_from_hub(text, progress=progress), None
     if text.startswith(("http://", "https://")):
         return fetch_weights(text, progress=progress), None
     if is_file_of_weights(text):
         return Path(text), None
     card = find_card(name, text)
     _check_fits(spec, card)
-    if card.location.startswith("hub:"):
-        return _from_hub(card.location.removeprefix("hub:"), progress), card
+    if card.location.startswith(HUB_PREFIX):
+        return fetch_from_hub(card.location, progress=progress), card
     return fetch_weights(card.location, digest=card.sha256, progress=progress), card
 
 
@@ -272,28 +272,3 @@ def _check_fits(spec: NetSpec, card: WeightCard) -> None:
                 f"{card.name} holds weights of {card.model}, which has {field.name}={expected}, not {ours}; "
                 "load the file itself if that is what you want."
             )
-
-
-def _from_hub(repository: str, progress: bool) -> Path:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    try:
-        import huggingface_hub
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
-    except ImportError:
-        raise WeightsError(f"hub:{repository} needs huggingface-hub: pip install 'reslab[hub]'.") from None
-    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
-
-    (enable_progress_bars if progress else disable_progress_bars)()
-    try:
-        for name in ("model.safetensors", "pytorch_model.bin"):
-            try:
-                return Path(huggingface_hub.hf_hub_download(repository, name))
-            except EntryNotFoundError:
-                continue
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(
-            f"could not get hub:{repository}: {reason} Without a connection, fetch its model.safetensors by other "
-            "means and give the file's path."
-        ) from None
-    raise WeightsError(f"hub:{repository} has neither model.safetensors nor pytorch_model.bin.")

@@ -24,6 +24,7 @@ _CARD: Shape = {
     "data_spec?": (str, None),
     "val_images?": int,
     "val_names?": [str],
+    "calibration?": {"temperature": float},
 }
 
 

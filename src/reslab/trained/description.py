@@ -22,6 +22,7 @@ LARGEST_WHOLE_SIDE = 128
 """Pixels: networks for smaller images see them whole, and those for larger ones a crop of a resized photo."""
 
 _PREPROCESSING, _CLASSES, _WHOLE = "reslab.preprocessing", "reslab.classes", "reslab.sees_whole"
+_TEMPERATURE = "reslab.temperature"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +43,7 @@ class Description:
         data: on which it was trained, as `load_data` finds it; None where nobody knows.
         held_out: of train, for validation.
         note: what a user must know of the weights, a sentence; or empty.
+        temperature: by which the logits were divided after training; 1 where they were not.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Description:
     data: str | None = None
     held_out: HeldOut = NONE_HELD_OUT
     note: str = ""
+    temperature: float = 1.0
 
     @property
     def channels(self) -> int:
@@ -66,6 +69,11 @@ class Description:
     def data_kind(self) -> DataKind:
         """Of the images that it is tested on: photos, or whatever the images themselves decide."""
         return "auto" if self.sees_whole else "photos"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of its outputs; their numbers where nobody wrote names down."""
+        return tuple(map(str, range(self.num_classes))) if self.classes is None else self.classes
 
     def known_normalization(self) -> Normalization:
         """The normalisation.
@@ -154,6 +162,8 @@ class Description:
             texts["reslab.normalization"] = json.dumps(self.normalization.to_dict())
         if self.sha256 is not None:
             texts["reslab.weights_sha256"] = self.sha256
+        if self.temperature != 1:
+            texts[_TEMPERATURE] = json.dumps(self.temperature)
         return texts
 
     @classmethod
@@ -179,8 +189,9 @@ class Description:
         try:
             classes = tuple(json.loads(texts[_CLASSES])) if _CLASSES in texts else None
             whole = bool(json.loads(texts.get(_WHOLE, json.dumps(whole))))
+            temperature = float(json.loads(texts.get(_TEMPERATURE, "1")))
         except (ValueError, TypeError, RecursionError):
-            classes = ()
+            classes, temperature = (), 1.0
         if classes is not None and (len(classes) != num_classes or not all(isinstance(item, str) for item in classes)):
             raise DataError(f"{name} does not say which {num_classes} classes it knows; export it again.")
         return cls(
@@ -191,6 +202,7 @@ class Description:
             num_classes=num_classes,
             classes=classes,
             sha256=texts.get("reslab.weights_sha256"),
+            temperature=temperature,
         )
 
 

@@ -252,6 +252,7 @@ def _described(
             pad_with=_pad_with(card, reference),
             data=reference.data,
             held_out=reference.held_out,
+            temperature=float(card.get("calibration", {}).get("temperature", 1.0)),
         )
     return spec, about
 

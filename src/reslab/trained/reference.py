@@ -8,6 +8,7 @@ from reslab.data.held_out import HeldOut
 from reslab.errors import ModelError, ReslabError, WeightsError
 from reslab.files.reading import reading
 from reslab.files.shapes import Shape, check_shape
+from reslab.models.hub import HUB_PREFIX, fetch_hub_folder
 from reslab.models.spec import NetSpec
 from reslab.models.weights import CARD_NAME, WEIGHTS_NAME, read_card
 from reslab.models.zoo import parse_model
@@ -24,11 +25,11 @@ _OF_A_CARD: Shape = {"data_spec?": (str, None), "val_images?": int, "val_names?"
 
 @dataclass(frozen=True)
 class Reference:
-    """A network as it is named: by a folder, an exported file, or a model's name with or without weights.
+    """A network as it is named: by a folder, a repository, an exported file, or a model's name.
 
     Args:
         name: as it was given.
-        folder: of a run, or of weights with their card.
+        folder: of a run, or of weights with their card; of a repository the hub's cache, which nobody writes to.
         exported: an exported file.
         model: name or spelling.
         weights: its weights: a file, its address, or the name of released ones.
@@ -45,8 +46,9 @@ class Reference:
         """Reads a name.
 
         Args:
-            name: the folder of a run, or of weights with their card; such weights themselves; an exported file; a
-                model's name or spelling, with its weights behind an equals sign or without.
+            name: the folder of a run, or of weights with their card; such weights themselves; what `reslab push` sent
+                to the hub (`hub:owner/name`, `hub:owner/name@REVISION`), which is fetched; an exported file; a model's
+                name or spelling, with its weights behind an equals sign or without.
             weights: of a model's name.
 
         Raises:
@@ -58,6 +60,8 @@ class Reference:
         if weights is not None:
             parse_model(text)
             return cls._of(text, text, str(weights))
+        if text.startswith(HUB_PREFIX):
+            return cls(text, folder=fetch_hub_folder(text))
         if path.suffix in EXPORTED_SUFFIXES and ("=" not in text or path.exists()):
             return cls(text, exported=path)
         if Run(path).exists or (path / CARD_NAME).is_file():
@@ -86,6 +90,11 @@ class Reference:
         if path.name == WEIGHTS_NAME and (path.parent / CARD_NAME).is_file() and _is_of(path.parent, model):
             return cls(name, folder=path.parent)
         return cls(name, model=model, weights=weights)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is a repository of the hub."""
+        return self.name.startswith(HUB_PREFIX) and self.folder is not None
 
     @property
     def run(self) -> Run | None:

@@ -36,6 +36,7 @@ from reslab.training.result import TrainResult
 from reslab.training.schedule import learning_rate
 from reslab.training.state import Meter, step_seed
 from reslab.training.stopping import StopRequests
+from reslab.training.tracking import Tracker
 
 __all__ = ["Trainer"]
 
@@ -49,6 +50,7 @@ class Trainer:
         plan: what the run is to be.
         progress: whether to show progress on stderr.
         asked_to_stop: called from time to time while photos are read; may raise.
+        tracker: is given the rows as well.
     """
 
     held: HeldRun
@@ -60,8 +62,9 @@ class Trainer:
         *,
         progress: bool = False,
         asked_to_stop: Callable[[], object] = bool,
+        tracker: Tracker | None = None,
     ) -> None:
-        self.plan, self.progress = plan, progress
+        self.plan, self.progress, self.tracker = plan, progress, tracker or Tracker()
         self.run, self.data, self.recipe, self.execution = plan.run, plan.data, plan.recipe, plan.execution
         self.seed = plan.asked.seed
         split = self.data.split("train")
@@ -144,6 +147,7 @@ class Trainer:
                 progress.say(f"{self.loaded}.")
             for reason in self.execution.reasons if not state.iteration else ():
                 progress.say(f"  {reason}")
+            self.tracker.begin(self.run.rows())
             state.model.train()
             try:
                 self._record_again(progress)
@@ -162,6 +166,7 @@ class Trainer:
                 raise self._explained(error) from None
             finally:
                 self.batches.close()
+                self.tracker.close()
             figures = finish_run(self.plan, held, state, self.normalization, self.rows)
             self.held.check()
         return TrainResult(self.run, state.iteration, None, figures)
@@ -184,9 +189,11 @@ class Trainer:
                 for note in notes:
                     self._warn(note, progress)
                 progress.say(f"Finishing {self.run.folder} at iteration {self.state.iteration}.")
+            self.tracker.begin(self.run.rows())
             figures = finish_run(self.plan, held, self.state, self.normalization, self.rows, progress=self.progress)
         finally:
             self.batches.close()
+            self.tracker.close()
         return TrainResult(self.run, self.state.iteration, None, figures)
 
     def iterate(self, rate: float | None = None) -> None:
@@ -251,6 +258,7 @@ class Trainer:
             state.meter = Meter()
             self.held.check()
             self.rows.append(row)
+            self.tracker.add(row)
             progress.show(row)
         progress.advance(state.iteration)
         if state.iteration % int(monitoring.checkpoint_every) == 0 and not at_end:

@@ -12,6 +12,7 @@ from reslab.errors import CheckpointError, ReslabWarning
 from reslab.files.reading import reading
 from reslab.files.shapes import check_shape
 from reslab.models import NetSpec
+from reslab.runs import Run
 from reslab.streams import say
 from reslab.training.execution import EXECUTION, Execution
 from reslab.training.expectations import RecipeWarning
@@ -24,6 +25,7 @@ from reslab.training.recipe import Recipe
 from reslab.training.result import TrainResult
 from reslab.training.schedule import describe_schedule
 from reslab.training.stopping import StopAfter, Stopped, StopRequests
+from reslab.training.tracking import TRACKERS, Tracker, check_tracker
 
 __all__ = ["train"]
 
@@ -44,6 +46,7 @@ def train(
     finish: bool = False,
     stop_after: str | None = None,
     test_curve: bool = False,
+    track: str | None = None,
     accept_data: bool = False,
     data_dir: Path | None = None,
     progress: bool = False,
@@ -72,6 +75,8 @@ def train(
         finish: end a stopped run where it is: its last checkpoint, or the best one, becomes its weights.
         stop_after: iteration (`500`) or time (`30m`) at which to stop early, with the schedule untouched.
         test_curve: record the test error at every evaluation. For experiments: no decision depends on it.
+        track: `tensorboard` writes the rows of metrics.jsonl as its scalars, too, into the run's folder; a resume goes
+            on with it.
         accept_data: go on with images that are not those the run began with, as after a damaged one was put right.
             Run.json lists it; the run's weights are then no longer those that the same arguments give.
         data_dir: where named data sets are looked for first.
@@ -81,6 +86,8 @@ def train(
         ReslabError: a bad argument, a run that cannot be resumed so, or a loss that is not finite.
     """
     stop = StopRequests(StopAfter.parse(stop_after) if stop_after else None)
+    if track is not None:
+        check_tracker(track)
     ready = prepare(
         Wanted(model, data, classes, recipe, iterations, epochs, fields or {}, seed, weights, test_curve),
         run_dir,
@@ -104,10 +111,18 @@ def train(
             return TrainResult(run, figures.get("stopped_at", asked.recipe.iterations), None, figures)
         try:
             with torch.random.fork_rng(devices=[]), plan.execution.in_force():
-                trainer = Trainer(plan, progress=progress, asked_to_stop=stop.check)
+                tracker = _tracker(run, track)
+                trainer = Trainer(plan, progress=progress, asked_to_stop=stop.check, tracker=tracker)
                 return trainer.finish_early(held) if finish else trainer.run_until(stop, held)
         except Stopped as stopped:
             return TrainResult(run, 0, str(stopped), None)
+
+
+def _tracker(run: Run, track: str | None) -> Tracker:
+    """What is asked for now, or what the run had before; it is noted in the run."""
+    if track is not None and run.record.get("track") != track:
+        run.note(track=track)
+    return Tracker(run.folder / track if (track := run.record.get("track")) in TRACKERS else None)
 
 
 def _known_plan(ready: Prepared, accept_data: bool) -> Plan:
