@@ -8,6 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub
+import huggingface_hub.constants  # its own names are there only once they are asked for
 import pytest
 
 import reslab
@@ -211,6 +212,7 @@ def test_a_revision_is_pinned_and_checksums_are_checked(hub, run, digits, tmp_pa
         reslab.load("hub:me/digits").predict(image)
 
 
+@pytest.mark.slow
 def test_exports_go_beside_the_user_and_not_into_the_cache(hub, run, tmp_path, monkeypatch):
     reslab.push(run, "hub:me/digits")
     monkeypatch.chdir(tmp_path)

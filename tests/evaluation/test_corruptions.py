@@ -48,7 +48,7 @@ def draws(name, strength):
 @pytest.mark.parametrize("name", KEPT["psnr"])
 def test_photos_are_those_of_imagecorruptions(name, photo):
     """All but frost, of which it has photographs, and the elastic one, for which it has another rule."""
-    for strength in (1, 3, 5):
+    for strength in (2, 5):
         found = corrupt(photo, name, strength, "photo")
         own_draws = name == "impulse_noise"
         assert psnr(found, photo) == pytest.approx(KEPT["psnr"][name][strength - 1], abs=0.2 if own_draws else 0.02)
@@ -146,17 +146,17 @@ def test_neither_name_nor_strength_is_guessed(small):
 
 def test_a_network_is_tested_on_them(trained, capsys):
     run = str(trained / "run")
-    asked = ["eval", run, "--corruptions", "--corrupted-images", "12"]
+    asked = ["eval", run, "--corruptions", "--corrupted-images", "4"]
     assert main([*asked, "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    report = reslab.evaluate_corruptions(reslab.load(run), num_images=12)
+    report = reslab.evaluate_corruptions(reslab.load(run), num_images=4)
     assert record == json.loads(json.dumps(report.to_dict()))
-    assert (record["num_images"], record["split"], record["parameters"]) == (12, "test", "CIFAR-10-C")
+    assert (record["num_images"], record["split"], record["parameters"]) == (4, "test", "CIFAR-10-C")
     assert list(record["errors"]) == list(CORRUPTIONS)
     assert record["mean_error"] == pytest.approx(np.mean(list(record["errors"].values())))
     # The same by hand, of one corruption: image by image, with labels of the data set.
     data = reslab.load_data("digits").split("test")
-    chosen = np.sort(np.random.default_rng(0).permutation(len(data))[:12])
+    chosen = np.sort(np.random.default_rng(0).permutation(len(data))[:4])
     images = [corrupt(data.images[index], "fog", 2, "small", index=int(index)) for index in chosen]
     found = reslab.load(run).predict(images, top=1)
     wrong = [entry.label != str(data.labels[index]) for entry, index in zip(found, chosen, strict=True)]
@@ -164,7 +164,7 @@ def test_a_network_is_tested_on_them(trained, capsys):
 
 
 def test_the_table_has_every_corruption(trained, capsys):
-    assert main(["eval", str(trained / "run"), "--corruptions", "--corrupted-images", "2"]) == 0
+    assert main(["eval", str(trained / "run"), "--corruptions", "--corrupted-images", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["corruption", "kind", "1", "2", "3", "4", "5", "mean", "%"]
     assert [line.split()[0] for line in lines[1:16]] == list(CORRUPTIONS)

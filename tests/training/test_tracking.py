@@ -74,6 +74,7 @@ def test_the_rows_are_there_after_stops_and_resumes(tiny_data, tmp_path):
     assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_tracking_changes_no_weight_and_can_begin_later(tiny_data, tmp_path):
     for name, more in (("plain", {}), ("tracked", {"track": "tensorboard"})):
         start(tiny_data, tmp_path / name, **more)
