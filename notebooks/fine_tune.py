@@ -54,8 +54,8 @@ print(check_data(folder / "few"))
 # On your own machine this step is a download: weights that others have trained on a million photos.
 
 # %%
-NET = "resnet20"
-pretrained = reslab.train(NET, folder / "many", recipe="cifar-paper", iterations=300, run_dir=folder / "pretrained")
+NET = "resnet8"
+pretrained = reslab.train(NET, folder / "many", recipe="cifar-paper", iterations=200, run_dir=folder / "pretrained")
 print(pretrained)
 
 # %% [markdown]

@@ -48,7 +48,7 @@ def test_timms_cards_say_what_timm_says():
 
 
 def test_cards_are_found_by_the_names_people_use():
-    for name in ("torchvision:V2", "V2", "IMAGENET1K_V2", "imagenet1k_v2", "DEFAULT"):
+    for name in ("torchvision:V2", "V2", "IMAGENET1K_V2", "imagenet1k_v2", "DEFAULT", "torchvision"):
         assert find_card("resnet50", name).sha256 == "11ad3fa6"
     assert find_card("resnet18", "DEFAULT").name == "torchvision:V1"
     assert find_card("resnet50", "timm:a1").location == "hub:timm/resnet50.a1_in1k"

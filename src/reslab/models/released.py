@@ -174,7 +174,7 @@ def find_card(model: str, weights: str) -> WeightCard:
 
     Args:
         model: its name.
-        weights: `torchvision:V2`, `V2`, `IMAGENET1K_V2`, or `DEFAULT` for torchvision's newest.
+        weights: `torchvision:V2`, `V2`, `IMAGENET1K_V2`, or `DEFAULT` or `torchvision` for torchvision's newest.
 
     Raises:
         WeightsError: there is none; the message lists those there are.
@@ -182,7 +182,7 @@ def find_card(model: str, weights: str) -> WeightCard:
     cards = cards_of(model)
     torchvisions = [card for card in cards if card.name.startswith("torchvision:")]
     wanted = weights.upper().removeprefix("IMAGENET1K_")
-    if wanted == "DEFAULT" and torchvisions:
+    if wanted in ("DEFAULT", "TORCHVISION") and torchvisions:
         return torchvisions[-1]
     for card in cards:
         if wanted in (card.name.upper(), card.name.upper().removeprefix("TORCHVISION:")):
