@@ -31,7 +31,7 @@ from reslab.paper.reference import CIFAR_TEST_ERRORS
 from reslab.paper.site import find_records
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_DOCS = ("findings", "fine-tune", "models", "paper", "performance")
+_DOCS = ("findings", "models", "paper", "performance")
 PAGES = (REPOSITORY / "README.md", *(REPOSITORY / "docs" / f"{name}.md" for name in _DOCS))
 CHART = REPOSITORY / "docs" / "aims.svg"
 API_PAGE = REPOSITORY / "docs" / "api.md"

@@ -1,5 +1,6 @@
 """From image files to labels."""
 
+import json
 import os
 import threading
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import reslab
 from reslab.deploy import deploy_network, find_images, load_deployed, predict
 from reslab.errors import DataError
 
@@ -108,6 +110,17 @@ def test_a_file_that_cannot_be_used_has_an_error_and_the_others_go_on(files, fol
                 assert str(prediction.path) not in prediction.error
         assert [prediction.error is None for prediction in predict(deployed, list(damaged))] == [False] * len(damaged)
         assert list(predict(deployed, [])) == []
+
+
+def test_an_answer_that_is_no_number_is_an_error(trained, folder):
+    network = reslab.load(trained / "run", threads=1)
+    network.trained.model.fc.weight.data.fill_(float("inf"))
+    images = paths_of(folder)[:2]
+    found = network.predict(images)
+    assert ["is no number" in entry.error for entry in found] == [True, True]
+    json.dumps([entry.to_dict() for entry in found], allow_nan=False)
+    with pytest.raises(DataError, match="is no number"):
+        network.predict(images[0])
 
 
 def test_images_are_turned_as_the_camera_was_held(files, folder, tmp_path, digits):

@@ -130,6 +130,15 @@ def test_the_command_says_what_it_brought_and_a_second_time_finds_one(calibrated
     assert str(found).startswith(f"temperature {found.temperature:.4g}, fitted on 180 val images of digits\n")
 
 
+def test_other_statistics_make_the_figures_of_a_calibration_void(calibrated, tmp_path, capsys):
+    run, _, found = calibrated
+    folder = shutil.copytree(run, tmp_path / "again")
+    assert main(["calibrate", str(folder), "--in-place"]) == 0
+    assert main(["precise-bn", str(folder), "--in-place", "--images", "64", "--batch-size", "32"]) == 0
+    card = json.loads((folder / "card.json").read_text())
+    assert card["calibration"] == {"temperature": pytest.approx(found.temperature)}
+
+
 def test_only_val_images_decide(calibrated, tmp_path, digits, capsys):
     run, _, _ = calibrated
     for index, label in enumerate(digits.split("test").labels[:120]):

@@ -274,6 +274,9 @@ def _labelled(
             yield named
             continue
         row: NDArray[np.float64] = next(rows).astype(np.float64)
+        if not np.isfinite(row).all():
+            yield replace(named, error="the network answers it with what is no number: its weights are at fault.")
+            continue
         exponents = np.exp(row - row.max())
         probabilities = exponents / exponents.sum()
         best = np.argsort(-probabilities, kind="stable")[:top]

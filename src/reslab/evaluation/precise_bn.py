@@ -137,6 +137,8 @@ def save_measured(run: Run, folder: Path, trained: Trained, note: str, val_error
         errors = {name: card.get("errors", {}).get(name) for name in ("train_error", "num_val_images")}
         errors |= {} if val_error is None else {"val_error": val_error}
         card["errors"] = {name: value for name, value in errors.items() if value is not None}
+        if "calibration" in card:  # the last layer is still divided so; how well that fits is not known any more
+            card["calibration"] = {"temperature": card["calibration"]["temperature"]}
         card["batch_norm"] = note
 
     save_changed(run, folder, trained, change)
