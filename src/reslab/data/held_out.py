@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from reslab.console import counting
 from reslab.data.dataset import ImageData
 from reslab.data.photos import PhotoData, PhotoSplit
 from reslab.errors import DataError
@@ -61,7 +62,9 @@ class HeldOut:
 NONE_HELD_OUT = HeldOut()
 
 
-def hold_out_share(data: ImageData | PhotoData, share: float) -> tuple[ImageData | PhotoData, HeldOut]:
+def hold_out_share(
+    data: ImageData | PhotoData, share: float, *, progress: bool = False
+) -> tuple[ImageData | PhotoData, HeldOut]:
     """Holds out a share of train, about the same of every class; photos that are nearly the same stay together.
 
     A photo that was taken twice, or saved in two sizes, would else be learned in train and counted as right in val.
@@ -69,6 +72,7 @@ def hold_out_share(data: ImageData | PhotoData, share: float) -> tuple[ImageData
     Args:
         data: without a val split.
         share: of the training images, above 0 and at most 0.5.
+        progress: whether to show that photos are compared.
 
     Returns:
         The data with a val split, and which images are in it.
@@ -85,7 +89,8 @@ def hold_out_share(data: ImageData | PhotoData, share: float) -> tuple[ImageData
 
     from reslab.data.duplicates import fingerprint_images, group_numbers
 
-    groups = group_numbers(fingerprint_images(train))
+    with counting("Comparing photos", len(train), enabled=progress) as advance:
+        groups = group_numbers(fingerprint_images(train, advance=advance))
     folds = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=_SEED)
     rest, held_out = next(folds.split(np.zeros(len(train)), train.labels, groups))
     for name, part in (("train", rest), ("val", held_out)):

@@ -90,7 +90,7 @@ def load_inputs(
             raise RecipeError('photos need a recipe with data.images = "photos", such as photos or imagenet-90.')
         data = data.seen_by(test_view(recipe))
     if held_out is None and recipe.val_share and "val" not in data.splits:
-        return hold_out_share(data, recipe.val_share)
+        return hold_out_share(data, recipe.val_share, progress=progress)
     held_out = held_out or HeldOut(num_images=recipe.val_images)
     return held_out.of(data), held_out
 
