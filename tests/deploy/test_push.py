@@ -160,11 +160,13 @@ def test_nothing_of_the_machine_is_sent(hub, run, tmp_path):
     card = json.loads((run / "card.json").read_text())
     from reslab.files.records import write_record
 
-    write_record(run / "card.json", {**card, "data_spec": str(tmp_path / "secret place" / "photos")})
+    own = {"data_spec": str(tmp_path / "secret place" / "photos"), "val_names": ["daisy/of somebody.jpg"]}
+    write_record(run / "card.json", {**card, **own})
     report = reslab.push(run, "hub:me/digits")
     (files,) = (files for _, files in hub.commits["me/digits"])
     everything = b"".join(content for _, _, content in hub.requests) + b"".join(files.values())
     assert b"secret place" not in everything
+    assert b"of somebody" not in everything
     assert tmp_path.name.encode() not in everything
     assert "data_spec" not in json.loads(files["card.json"])
     assert report.files == {name: len(content) for name, content in files.items()}

@@ -63,7 +63,8 @@ def push(
 ) -> PushReport:
     """Sends a finished run's weights, card and page to a repository of the hub, as one commit.
 
-    Neither checkpoints nor metrics are sent, and no path of this machine: the card leaves out where the data are.
+    Neither checkpoints nor metrics are sent, and no path or file name of this machine: the card leaves out where the
+    data are, and which photos were held out.
     `reslab.load("hub:owner/name")` reads it back and verifies it by its checksums.
 
     Args:
@@ -113,6 +114,7 @@ def _contents(folder: Path, target: str) -> dict[str, Path | bytes]:
         )
     card = read_card(folder)
     check_card(folder / CARD_NAME, card)
+    card.pop("val_names", None)  # of somebody's photos
     if (spec := card.pop("data_spec", None)) in NAMED_DATA:
         card["data_spec"] = spec
     files = [WEIGHTS_NAME, *([NORMALIZATION_NAME] if "normalization_sha256" in card else [])]
