@@ -156,6 +156,17 @@ def test_a_run_goes_to_the_hub_and_comes_back_the_same(hub, run, digits, capsys)
     assert record["top1_error"] == json.loads((run / "result.json").read_text())["val_error"]
 
 
+def test_a_training_begins_with_what_was_pushed(hub, run, tmp_path):
+    reslab.push(run, "hub:me/digits")
+    fields = {"hardware.threads": "1", "data.normalization": "weights", "optimizer.learning_rate": "1e-9"}
+    begun = reslab.train(
+        "resnet8", "digits", weights="hub:me/digits", iterations=1, fields=fields, run_dir=tmp_path / "begun"
+    )
+    cards = [json.loads((folder / "card.json").read_text()) for folder in (run, begun.run.folder)]
+    assert cards[0]["normalization"] == cards[1]["normalization"]
+    assert begun.figures["val_error"] == pytest.approx(cards[0]["errors"]["val_error"], abs=10)
+
+
 def test_nothing_of_the_machine_is_sent(hub, run, tmp_path):
     card = json.loads((run / "card.json").read_text())
     from reslab.files.records import write_record

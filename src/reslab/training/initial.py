@@ -12,6 +12,7 @@ from reslab.files.reading import naming
 from reslab.models import NetSpec, spell
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
+from reslab.models.hub import HUB_PREFIX, fetch_from_hub
 from reslab.models.released import find_card, is_file_of_weights, load_pretrained
 from reslab.models.residual import ResNet
 from reslab.models.weights import (
@@ -101,8 +102,8 @@ def find_beginning(model: str | NetSpec, weights: str | Path | None) -> Beginnin
 
 
 def _folder(weights: str) -> Path | None:
-    """The folder of a run or of weights with a card, where weights are named by that."""
-    path = Path(weights)
+    """The folder of a run or of weights with a card, where weights are named by that; from the hub it is fetched."""
+    path = fetch_from_hub(weights) if weights.startswith(HUB_PREFIX) else Path(weights)
     named = path.parent if path.name == WEIGHTS_NAME and (path.parent / CARD_NAME).is_file() else path
     return named if named.is_dir() else None
 
