@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from reslab.errors import DataError
-from reslab.files import download
 from reslab.files.download import Resource, fetch
 
 OLD, NEW = (np.random.default_rng(seed).bytes(200_000) for seed in (0, 1))
@@ -151,13 +150,10 @@ def test_a_body_that_ends_with_its_connection_is_taken_only_if_it_is_verified(se
     assert not (tmp_path / "other.bin").exists()
 
 
-def test_a_compressed_body_and_one_without_end_are_refused(
-    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_compressed_body_and_one_without_end_are_refused(server: Any, tmp_path: Path) -> None:
     server.respond = lambda handler, _: send(handler, OLD, Content_Encoding="gzip")
     with pytest.raises(DataError, match="sends the file compressed, which was not asked for"):
         fetch_quickly(Resource(f"{server.url}/net.bin", "sha256:"), tmp_path)
-    monkeypatch.setattr(download, "_MOST_BYTES", 100_000)
 
     def respond(handler: Any, _: int) -> None:
         handler.protocol_version = "HTTP/1.1"
@@ -166,5 +162,5 @@ def test_a_compressed_body_and_one_without_end_are_refused(
 
     server.respond = respond
     with pytest.raises(DataError, match="sends more than 100,000 bytes"):
-        fetch_quickly(Resource(f"{server.url}/net.bin", "sha256:"), tmp_path)
+        fetch_quickly(Resource(f"{server.url}/net.bin", "sha256:", most=100_000), tmp_path)
     assert left(tmp_path) == []

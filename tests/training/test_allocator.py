@@ -93,7 +93,8 @@ def test_without_a_compiler_the_limit_is_kept_too(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CXX", str(tmp_path / "none"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    found = train_apart(tmp_path / "run", "1GB", 512, "resnet44")
+    # As many images as the limit just holds are too many where torch itself takes some MiB more.
+    found = train_apart(tmp_path / "run", "1GB", 480, "resnet44")
     assert found["execution"]["segments"]
     assert found["peak"] == pytest.approx(found["execution"]["predicted_bytes"], rel=0.15)
 
