@@ -178,3 +178,18 @@ def test_the_record_is_plain_and_per_channel(images: NDArray[np.uint8], kind: No
     assert record["kind"] == kind
     np.testing.assert_allclose(record["mean"], images.mean(axis=(0, 1, 2)) / 255, rtol=1e-6)
     np.testing.assert_array_equal(np.float32(record["std"]), normalization.std)
+
+
+@pytest.mark.parametrize(("had", "channels"), [(1, 3), (3, 1), (3, 4), (3, 3)])
+@pytest.mark.parametrize("per_pixel", [True, False])
+def test_statistics_for_other_channels_are_kept_and_read(had, channels, per_pixel, tmp_path, rng):
+    shape = (5, 4, had) if per_pixel else (had,)
+    given = Normalization(rng.random(shape, np.float32), rng.random(had, np.float32) + 0.1)
+    other = given.with_channels(channels)
+    assert (other.mean.shape[-1], len(other.std)) == (channels, channels)
+    expected = given.mean.mean(axis=-1) if channels == 1 else given.mean[..., 0]
+    np.testing.assert_allclose(other.mean[..., 0], expected, rtol=1e-6)
+    other.save(tmp_path / "kept.safetensors")
+    read = Normalization.load(tmp_path / "kept.safetensors")
+    np.testing.assert_array_equal(read.mean, other.mean)
+    np.testing.assert_array_equal(read.std, other.std)

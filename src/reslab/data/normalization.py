@@ -108,7 +108,9 @@ class Normalization:
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file that states its own digest; not atomically."""
-        save_safetensors({"mean": self.mean, "std": self.std}, path, {_DIGEST: self.digest})
+        # Chosen or broadcast channels may lie in memory in another order than a file has them.
+        arrays = {"mean": np.ascontiguousarray(self.mean), "std": np.ascontiguousarray(self.std)}
+        save_safetensors(arrays, path, {_DIGEST: self.digest})
 
     @property
     def digest(self) -> str:
