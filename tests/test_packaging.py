@@ -22,6 +22,9 @@ MODULES = {
 """Of distributions whose modules are called otherwise."""
 BY_NAME = {
     "griffe2md": "tools/ makes the API pages with it",
+    "ipykernel": "notebooks run in it",
+    "jupytext": "the tests make notebooks of the text files with it",
+    "nbmake": "the tests run notebooks with it",
     "nncf": "reslab.deploy imports it by name",
     "onnxruntime": "reslab.deploy imports it by name",
     "onnxscript": "torch.onnx writes files with it",

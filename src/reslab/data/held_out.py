@@ -5,7 +5,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from reslab.console import counting
 from reslab.data.dataset import ImageData
 from reslab.data.photos import PhotoData, PhotoSplit
 from reslab.errors import DataError
@@ -87,6 +86,7 @@ def hold_out_share(
     data.check_parts(num_images)
     from sklearn.model_selection import StratifiedGroupKFold  # half a second to import
 
+    from reslab.console import counting  # with a library of progress bars, which a command's help does without
     from reslab.data.duplicates import fingerprint_images, group_numbers
 
     with counting("Comparing photos", len(train), enabled=progress) as advance:
