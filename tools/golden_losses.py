@@ -3,7 +3,9 @@
     python tools/golden_losses.py                                   compare
     python tools/golden_losses.py --renew "reason of the change"    write them anew
 
-They are of ResNet-20 on the digits under digits-quick: 20 iterations in fp32 on one thread. Whoever renews them raises
+They are of ResNet-8 on the digits under digits-quick at a lower rate: 20 iterations in fp32 on one thread. Rounding, in
+which processors differ, grows with depth, with the rate, and from step to step: by 1e-6 here, and by 5 % in a ResNet-20
+at the recipe's own rate, in which a fault could hide. Whoever renews them raises
 NUMERICS_VERSION in src/reslab/training/numerics.py as well, so that finished runs of the old arithmetic are not taken
 for runs of the new one.
 """
@@ -19,18 +21,23 @@ import reslab
 from reslab.environment import describe_environment
 from reslab.training.numerics import NUMERICS_VERSION
 
-PATH = Path(__file__).resolve().parents[1] / "tests" / "training" / "golden" / "resnet20-digits.json"
+PATH = Path(__file__).resolve().parents[1] / "tests" / "training" / "golden" / "resnet8-digits.json"
 ITERATIONS = 20
 TOLERANCE = 1e-3
 """Of losses on another processor, relative."""
-FIELDS = {"hardware.threads": "1", "hardware.precision": "fp32", "monitoring.log_every": "1"}
+FIELDS = {
+    "hardware.threads": "1",
+    "hardware.precision": "fp32",
+    "optimizer.learning_rate": "0.003",
+    "monitoring.log_every": "1",
+}
 
 
 def losses() -> list[float]:
     """The losses as they are here and now."""
     with tempfile.TemporaryDirectory() as folder:
         ended = reslab.train(
-            "resnet20",
+            "resnet8",
             "digits",
             recipe="digits-quick",
             fields=FIELDS,
