@@ -7,13 +7,21 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from reslab.errors import ReslabError
 
-__all__ = ["available_cores", "cxx_compiler", "describe_environment", "parse_size", "resident_bytes"]
+__all__ = [
+    "available_cores",
+    "cxx_compiler",
+    "describe_environment",
+    "describe_machine",
+    "parse_size",
+    "resident_bytes",
+]
 
 _UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?B)?\s*", re.IGNORECASE)
@@ -22,7 +30,7 @@ _PACKAGES = ("reslab", "torch", "torchvision", "numpy", "pillow", "scikit-learn"
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, processor, cores, whose kernels train on the processor, and the commit of the code, as plain values."""
+    """Versions, processor, cores, GPUs, whose kernels train on the processor, and the code's commit; plain values."""
     compiler = cxx_compiler()
     return {
         "python": platform.python_version(),
@@ -30,9 +38,16 @@ def describe_environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": available_cores(),
+        "gpus": _gpus(),
         "kernels": f"reslab's, compiled by {compiler} on first use" if compiler else "torch's, without a C++ compiler",
         "commit": _commit(),
     }
+
+
+def describe_machine(environment: Mapping[str, Any]) -> str:
+    """GPU, processor and cores of what `describe_environment` gave, in a few words."""
+    gpus = list(dict.fromkeys(environment.get("gpus") or ()))
+    return ", ".join([*gpus, str(environment["processor"]), f"{environment.get('cores', '?')} cores"])
 
 
 def available_cores() -> int:
@@ -86,6 +101,18 @@ def _processor() -> str:
     flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), [])
     widest = next((name for name in ("amx_tile", "avx512_vnni", "avx512f", "avx2") if name in flags), "")
     return f"{names[0] if names else platform.machine()}{f' ({widest})' if widest else ''}"
+
+
+def _gpus() -> list[str]:
+    """Names of NVIDIA's GPUs; empty without its tool, which comes with the driver."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    try:
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [name.strip() for name in said.splitlines() if name.strip()]
 
 
 def _commit() -> str | None:

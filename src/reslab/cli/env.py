@@ -13,7 +13,8 @@ def run(asked: JsonArguments) -> int:
         return 0
     packages = environment.pop("packages")
     for name, value in {**environment, **packages}.items():
-        print(f"{name:<13} {value if value is not None else '-'}")
+        spoken = ", ".join(value) if isinstance(value, list) else value
+        print(f"{name:<13} {spoken or '-'}")
     return 0
 
 

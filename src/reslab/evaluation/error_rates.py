@@ -13,6 +13,7 @@ from torch.nn import functional
 from reslab.data.batches import evaluation_batches
 from reslab.data.dataset import Samples
 from reslab.data.normalization import Normalization
+from reslab.models.devices import exact_arithmetic
 
 __all__ = ["EVALUATION_BATCH", "Evaluation", "evaluate", "score"]
 
@@ -93,7 +94,7 @@ def evaluate(
 
     model.eval()
     try:
-        with torch.inference_mode():
+        with exact_arithmetic(parameter.device), torch.inference_mode():
             return score(batches())
     finally:
         model.train(was_training)

@@ -17,6 +17,7 @@ from reslab.data.batches import evaluation_batches
 from reslab.data.dataset import Samples
 from reslab.data.normalization import Normalization
 from reslab.evaluation.changed_weights import save_changed
+from reslab.models.devices import exact_arithmetic, own_random_numbers
 from reslab.runs import Run
 from reslab.trained import Trained
 
@@ -86,7 +87,7 @@ def measure_batch_norm(
             yield images.to(device)
             advance(len(images))
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with own_random_numbers(device), exact_arithmetic(device):
         torch.manual_seed(_seed(done))
         precise_batch_norm(model, batches())
     return done

@@ -17,6 +17,7 @@ from reslab.environment import available_cores
 from reslab.errors import DataError
 from reslab.evaluation.error_rates import EVALUATION_BATCH
 from reslab.evaluation.protocols import EvaluationProtocol, OneCrop
+from reslab.models.devices import exact_arithmetic
 from reslab.models.features import FeatureNetwork
 
 __all__ = ["Scores", "average_scores", "predict_split"]
@@ -56,7 +57,7 @@ def predict_split(
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with exact_arithmetic(passes.device), torch.inference_mode():
             for index, views in _prepared(split, protocol):
                 passes.add(index, views)
             passes.flush()

@@ -18,6 +18,7 @@ from reslab.data.dataset import Labels, Samples
 from reslab.data.normalization import Normalization
 from reslab.errors import WeightsError
 from reslab.evaluation.error_rates import EVALUATION_BATCH
+from reslab.models.devices import exact_arithmetic
 from reslab.models.features import FeatureNetwork
 
 __all__ = ["divide_logits", "fit_temperature", "negative_log_likelihood", "split_logits"]
@@ -90,7 +91,7 @@ def split_logits(
     found = []
     model.eval()
     try:
-        with torch.inference_mode():
+        with exact_arithmetic(device), torch.inference_mode():
             for images, labels in evaluation_batches(split, normalization, EVALUATION_BATCH):
                 found.append(model(images.to(device)).float().cpu().numpy())
                 advance(len(labels))

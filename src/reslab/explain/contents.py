@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from reslab.data.dataset import UNBALANCED, Role, Samples
 from reslab.data.imagenet import readable_name
 from reslab.data.photos import PhotoSplit
+from reslab.environment import describe_machine
 from reslab.evaluation.metrics import calibrate, class_errors, confused_pairs, worst_mistakes
 from reslab.explain import charts
 from reslab.explain.activation import class_activation
@@ -139,7 +140,7 @@ def training_facts(findings: Findings) -> list[tuple[str, str]]:
 def _environment(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Where the run was trained, in rows of a table; runs of version 0.1.0 say less."""
     if "processor" in about:
-        yield "processor", f"{about['processor']}, {about.get('cores', '?')} cores"
+        yield "machine", describe_machine(about)
     versions = [f"{name} {version}" for name, version in (about.get("packages") or {}).items()]
     if versions:
         yield "versions", ", ".join([f"Python {about.get('python', '?')}", *versions])

@@ -116,8 +116,10 @@ def _environment(plan: Plan, jobs: Sequence[Job]) -> dict[str, Any]:
     trained = [job for job in jobs if job.folder]
     if not trained:
         return describe_environment()
-    found: dict[str, Any] = Run(plan.store / trained[-1].folder).record["environment"]
-    return found
+    record = Run(plan.store / trained[-1].folder).record
+    found: dict[str, Any] = record["environment"]
+    on_gpu = str(record["execution"]["device"]).startswith("cuda")
+    return found if on_gpu else {**found, "gpus": []}
 
 
 def _ensemble(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from reslab.environment import describe_machine
 from reslab.paper.catalogue import Experiment, Group
 from reslab.paper.experiments import EXPERIMENTS, note_parts
 from reslab.paper.record import Record
@@ -67,7 +68,7 @@ def record_block(record: Record, folder: Path, up: str, *, figures: bool = True)
     seeds = "computed" if content["exact"] else f"{record.num_seeds} seed{'s' if record.num_seeds > 1 else ''}"
     reduced = f"Reduced: {content['reduced']}. " if content["reduced"] else ""
     hours = f" {content['hours']:.2g} hours of training, added up." if content["hours"] else ""
-    machine = f"{where['processor']}, {where['cores']} cores, torch {where['packages']['torch']}"
+    machine = f"{describe_machine(where)}, torch {where['packages']['torch']}"
     lines.append(f"{reduced}{seeds[0].upper()}{seeds[1:]}; {machine}.{hours}\n")
     lines.append(main_table(record).to_markdown())
     lines += [f"- **{item['outcome']}**: {item['claim']} ({item['explanation']})" for item in content["verdicts"]]

@@ -71,6 +71,7 @@ def rate_key(plan: "Plan", job: "Job", slots: int) -> str:
             "hardware": recipe["hardware"],
             "slots": slots,
             "processor": environment["processor"],
+            "gpus": environment["gpus"],
             "cores": environment["cores"],
             "packages": environment["packages"],
         }

@@ -134,8 +134,9 @@ def _losses(record: Record, item: dict[str, Any], end: int, data: str | None, da
 
 
 def _machine(environment: dict[str, Any]) -> tuple[Any, ...]:
-    """What bits depend on, besides the code: the processor and torch."""
-    return environment["processor"], environment["packages"]["torch"], environment.get("kernels")
+    """What bits depend on, besides the code: the processor, GPUs and torch."""
+    named = (environment.get(name) for name in ("kernels", "gpus"))  # which earlier records do not say
+    return environment["processor"], environment["packages"]["torch"], *(value or None for value in named)
 
 
 def _check_data(record: Record, data: dict[str, Any]) -> None:

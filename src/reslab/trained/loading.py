@@ -17,6 +17,7 @@ from reslab.files.hashing import file_digest, hash_arrays
 from reslab.files.reading import naming, reading
 from reslab.files.sets import read_set
 from reslab.models.build import build
+from reslab.models.devices import device_exists
 from reslab.models.features import FeatureNetwork
 from reslab.models.released import locate_weights
 from reslab.models.spec import NetSpec
@@ -89,10 +90,8 @@ def choose_device(name: str | None) -> str:
     """
     if name in (None, "auto"):
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, ImportError):  # torch's ways to say no, by version and device
-        raise ReslabError(f"--device {name} is not on this machine; use auto or cpu.") from None
+    if not device_exists(name):
+        raise ReslabError(f"--device {name} is not on this machine; use auto or cpu.")
     return str(name)
 
 

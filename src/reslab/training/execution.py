@@ -13,6 +13,7 @@ from reslab.analysis.training_memory import DTYPES, FIRST_STEP_BYTES, Precision,
 from reslab.environment import available_cores, cxx_compiler, parse_size, resident_bytes
 from reslab.errors import CheckpointError, ModelError, RecipeError
 from reslab.files.shapes import Shape
+from reslab.models.devices import device_exists, exact_arithmetic
 from reslab.models.spec import NetSpec
 from reslab.training.allocator import tensor_memory
 from reslab.training.kernels.networks import finds_convolutions, finds_norms, scratch_bytes
@@ -98,7 +99,7 @@ class Execution:
         segments = values.get("segments")
         segments = None if segments is None else tuple(map(tuple, segments))
         execution = cls(**{**values, "segments": segments, "reasons": tuple(values["reasons"])})
-        if not _device_exists(execution.device):
+        if not device_exists(execution.device):
             raise CheckpointError(f"the run was computed on {execution.device}, which this machine lacks.")
         if execution.compiled and execution.device == "cpu" and not cxx_compiler():
             raise CheckpointError(
@@ -113,11 +114,11 @@ class Execution:
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """While it lasts, this process has these threads, and its tensors keep to their limit."""
+        """While it lasts, this process has these threads, its tensors keep to their limit, and a GPU is exact."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
-            with tensor_memory(self.tensor_bytes):
+            with tensor_memory(self.tensor_bytes), exact_arithmetic(self.device):
                 yield
         finally:
             torch.set_num_threads(before)
@@ -141,7 +142,7 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         reasons.append(f"device {device}: the fastest here")
-    elif not _device_exists(device):
+    elif not device_exists(device):
         raise RecipeError(f"hardware.device={device} is not on this machine; use auto or cpu.")
     threads = hardware.threads or available_cores()
     channels_last = hardware.channels_last != "off"
@@ -271,11 +272,3 @@ def _compiling_pays(
     if not cxx_compiler():
         return False, "not compiled: there is no C++ compiler here; install g++ to train faster"
     return True, "compiled: the run is long enough for it to pay"
-
-
-def _device_exists(device: str) -> bool:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ImportError):  # torch's ways to say no, by version and device
-        return False
-    return True

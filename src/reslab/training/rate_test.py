@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from reslab.analysis.plots import plot_rate_test
@@ -18,6 +17,7 @@ from reslab.console import counting
 from reslab.data import AnyData
 from reslab.errors import DivergenceError, RecipeError
 from reslab.models import NetSpec
+from reslab.models.devices import own_random_numbers
 from reslab.runs import Run
 from reslab.training.initial import check_initial_weights
 from reslab.training.loop import Trainer
@@ -109,7 +109,7 @@ def find_rate(
     rates = own * np.geomspace(_LOWEST, _HIGHEST, _ITERATIONS)
     with TemporaryDirectory() as folder:
         plan = new_plan(ready, Run(Path(folder)))
-        with torch.random.fork_rng(devices=[]), plan.execution.in_force():
+        with own_random_numbers(plan.execution.device), plan.execution.in_force():
             losses = _losses(Trainer(plan, progress=progress), rates, progress)
     rates = rates[: len(losses)]
     picture = ready.run.folder.with_name(f"{ready.run.folder.name}-rates.png")

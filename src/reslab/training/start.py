@@ -4,14 +4,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from reslab.checkpoints import newest_checkpoint
 from reslab.data import AnyData
 from reslab.errors import CheckpointError, ReslabWarning
 from reslab.files.reading import reading
 from reslab.files.shapes import check_shape
 from reslab.models import NetSpec
+from reslab.models.devices import own_random_numbers
 from reslab.runs import Run
 from reslab.streams import say
 from reslab.training.execution import EXECUTION, Execution
@@ -110,7 +109,7 @@ def train(
             figures = run.figures()
             return TrainResult(run, figures.get("stopped_at", asked.recipe.iterations), None, figures)
         try:
-            with torch.random.fork_rng(devices=[]), plan.execution.in_force():
+            with own_random_numbers(plan.execution.device), plan.execution.in_force():
                 tracker = _tracker(run, track)
                 trainer = Trainer(plan, progress=progress, asked_to_stop=stop.check, tracker=tracker)
                 return trainer.finish_early(held) if finish else trainer.run_until(stop, held)
