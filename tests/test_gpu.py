@@ -89,13 +89,14 @@ def test_the_first_losses_are_those_of_a_processor(tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("net", ["resnet20", "resnet18", "resnet20[stochastic_depth=0.2]", "preact_resnet20"])
+@pytest.mark.parametrize("net", ["resnet20", "resnet18", "resnet20[stochastic_depth=0.2]", "preact_resnet110"])
 def test_two_trainings_are_the_same_to_the_bit(net, precision, tmp_path):
     first, second = (trained(tmp_path / name, net, **{"hardware.precision": precision}) for name in "ab")
     assert weights(first) == weights(second)
     assert [row["loss"] for row in first.rows()] == [row["loss"] for row in second.rows()]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("compiled", ["off", "on"])
 def test_a_killed_training_goes_on_to_the_same_bits(compiled, tmp_path):
     more = {"hardware.compile": compiled, "hardware.precision": "bf16", "monitoring.checkpoint_every": "10"}
@@ -105,7 +106,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(compiled, tmp_path):
     for name, value in {**SHORT, **more}.items():
         command += [f"--{name.replace('_', '-')}", value]
     process = subprocess.Popen(command)
-    end = time.monotonic() + 200
+    end = time.monotonic() + 400
     while not list((tmp_path / "killed").glob("checkpoints/*")) and time.monotonic() < end:
         assert process.poll() is None
         time.sleep(0.02)
@@ -129,7 +130,7 @@ def test_evaluations_agree_with_the_processors(tmp_path):
     np.testing.assert_allclose(errors["cuda"][1], errors["cpu"][1], atol=1e-5)
 
 
-@pytest.mark.parametrize("net", ["resnet56", "resnet164"])
+@pytest.mark.parametrize("net", ["resnet56"])
 def test_a_memory_limit_holds(net, tmp_path):
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -5,7 +7,7 @@ from torch.nn import functional
 
 from reslab.models import create_model
 from reslab.training.optimizer import make_optimizer
-from reslab.training.recipe import AdamW, Sgd
+from reslab.training.recipe import AdamW, Lamb, Muon, Sgd
 
 
 def test_every_parameter_is_in_exactly_one_group():
@@ -77,3 +79,25 @@ def test_adamw_is_torchs_on_groups_of_ours(decay):
     ours, theirs = trained(lambda model: make_optimizer(model, recipe)), trained(torchs)
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("recipe", [Sgd(), AdamW(), Lamb(), Muon()], ids=lambda recipe: recipe.kind)
+def test_a_first_step_that_overflows_in_fp16_leaves_nothing(recipe):
+    """Torch's fused SGD would begin with a momentum of what lay in memory."""
+    weights = []
+    for overflows in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        optimizer = make_optimizer(model, recipe, scaled=True)
+        images = torch.randn(4, 3, 8, 8)
+        for factor in [math.inf] * overflows + [1.0, 1.0]:
+            scaler.scale(model(images).square().mean() * factor).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+        weights.append([parameter.detach().clone() for parameter in model.parameters()])
+    for expected, found in zip(*weights, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    if recipe.kind == "sgd":
+        assert not any(group["fused"] for group in optimizer.param_groups)

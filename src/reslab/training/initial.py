@@ -55,7 +55,7 @@ def initial_state(plan: Plan, *, progress: bool = False) -> tuple[TrainingState,
     scaler = torch.amp.GradScaler(torch.device(plan.execution.device).type, enabled=plan.execution.precision == "fp16")
     state = TrainingState(
         model,
-        make_optimizer(model, recipe.optimizer, recipe.fine_tuning),
+        make_optimizer(model, recipe.optimizer, recipe.fine_tuning, scaled=scaler.is_enabled()),
         WarmUp(recipe, plan.asked.spec.depth),
         Meter(),
         scaler,

@@ -20,9 +20,9 @@ _SHARE = "rate_share"
 
 
 def make_optimizer(
-    model: nn.Module, recipe: OptimizerRecipe, fine_tuning: FineTuningRecipe | None = None
+    model: nn.Module, recipe: OptimizerRecipe, fine_tuning: FineTuningRecipe | None = None, *, scaled: bool = False
 ) -> torch.optim.Optimizer:
-    """The optimizer over a model's parameters; SGD and AdamW are one fused kernel each.
+    """The optimizer over a model's parameters; SGD and AdamW are one fused kernel each, but SGD where it is `scaled`.
 
     With `decay="weights"` biases and batch norm do not decay, wherever they stand, and with `decay="norms"` nothing
     else does: the module's type decides, not its name, which for a shortcut's batch norm says nothing. Muon makes the
@@ -32,6 +32,8 @@ def make_optimizer(
         model: that is trained; one of ours, whose blocks are known, where it is fine-tuned.
         recipe: of the optimizer.
         fine_tuning: has rates by block, which `set_rate` heeds, and the classifier's own beginning: none by default.
+        scaled: whether the loss is scaled, so that steps may be left out. Torch's fused SGD does not endure that of the
+            first: it takes for its momentum then what happened to lie in memory.
     """
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []
@@ -66,7 +68,7 @@ def make_optimizer(
             nesterov=recipe.nesterov,
         )
     return torch.optim.SGD(
-        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
+        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=not scaled
     )
 
 
