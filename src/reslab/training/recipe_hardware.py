@@ -47,9 +47,9 @@ class HardwareRecipe:
     )
     memory: str = knob(
         "",
-        "Limit for the whole process, as in 2GiB (on a GPU, for its memory, where it is predicted and not enforced): blocks are computed again for the "
-        "gradients where it is needed, which changes the time and not the weights. Processes that decode photos are "
-        "not counted. Empty for none.",
+        "Limit for the whole process, as in 2GiB (on a GPU, for its memory, where it is predicted and not enforced): "
+        "blocks are computed again for the gradients where it is needed, which changes the time and not the weights. "
+        "Processes that decode photos are not counted. Empty for none.",
     )
 
     def __post_init__(self) -> None:
