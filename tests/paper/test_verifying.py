@@ -1,16 +1,23 @@
 """A part of a record's training is done again: its losses come out to the bit, and any change is seen."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from reslab.cli.main import main
 from reslab.errors import ReslabError
 from reslab.paper.record import Record
 from reslab.paper.verifying import verify_record
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 
 @pytest.fixture
@@ -73,17 +80,34 @@ def test_one_changed_loss_is_seen(folder, capsys, difference):
     assert json.loads(capsys.readouterr().out)["agrees"] is True
 
 
-def test_on_another_processor_losses_may_differ_a_little(folder):
+def test_on_another_processor_losses_may_differ_as_by_rounding(folder):
     environment = Record.read(folder).content["environment"]
     for arm in ("plain8", "resnet8"):
         change(folder, arm, {1: losses_of(folder, arm)[1] * (1 + 5e-4)}, environment={**environment, "processor": "?"})
     found = verify_record(folder, iterations=3)
     assert (found.same_processor, found.agrees) == (False, True)
     assert found.largest_difference == pytest.approx(5e-4, rel=1e-3)
-    assert "on another processor, within 0.001" in str(found)
+    assert 1e-3 <= found.allowed < 1e-2
+    assert f"on another processor, within the {found.allowed:.2g} that rounding may do" in str(found)
     for arm in ("plain8", "resnet8"):
-        change(folder, arm, {1: losses_of(folder, arm)[1] * 1.01})
+        change(folder, arm, {1: losses_of(folder, arm)[1] * 1.02})
     assert not verify_record(folder, iterations=3).agrees
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() != "AVX512", reason="this processor has nothing more")
+def test_a_record_comes_out_on_a_processor_with_shorter_vectors(tmp_path):
+    """After 30 iterations of nets of 20 and 56 layers rounding has become percents, and nobody is accused of it."""
+    shutil.copy(RESULTS / "fig1-digits" / "results.json", tmp_path)
+    record = Record.read(tmp_path)
+    Record({**record.content, "environment": {**record.content["environment"], "processor": "?"}}).write(tmp_path)
+    less = {**os.environ, "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    command = [sys.executable, "-m", "reslab", "paper", "verify", str(tmp_path), "--iterations", "30", "--json"]
+    done = subprocess.run(command, env=less, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = json.loads(done.stdout)
+    assert found["agrees"]
+    assert found["largest_difference"] > 1e-5
 
 
 def test_a_loss_that_is_no_number_is_damage(folder):

@@ -7,7 +7,7 @@ from reslab.environment import parse_size
 from reslab.errors import RecipeError, ReslabError
 from reslab.fields import check, knob
 
-__all__ = ["HardwareRecipe"]
+__all__ = ["HardwareRecipe", "Switch"]
 
 Switch = Literal["auto", "on", "off"]
 
