@@ -173,7 +173,8 @@ def test_frozen_norms_keep_statistics_scales_and_shifts(folder, pretrained, tmp_
     assert not torch.equal(before["layer1.0.conv1.weight"], after["layer1.0.conv1.weight"])
 
 
-def test_a_stopped_fine_tuning_comes_to_the_same_weights(folder, pretrained, tmp_path):
+def test_a_stopped_fine_tuning_comes_to_the_same_weights_also_without_those_it_began_with(folder, pretrained, tmp_path):
+    pretrained = shutil.copytree(pretrained, tmp_path / "pretrained")
     recipe = small(8, head_first=Duration(3))
     recipe = replace(recipe, data=replace(recipe.data, sampling="balanced"))
     whole = reslab.train(NET, folder, recipe=recipe, weights=pretrained, run_dir=tmp_path / "whole")
@@ -181,6 +182,7 @@ def test_a_stopped_fine_tuning_comes_to_the_same_weights(folder, pretrained, tmp
         reslab.train(
             NET, folder, recipe=recipe, weights=pretrained, run_dir=tmp_path / "parts", resume=True, stop_after=stop
         )
+    shutil.rmtree(pretrained)
     parts = reslab.train(run_dir=tmp_path / "parts", resume=True)  # all of it is the run's own
     ours, theirs = tensors(whole.run.folder), tensors(parts.run.folder)
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)

@@ -37,11 +37,14 @@ from reslab.training.state import Meter, TrainingState
 __all__ = ["check_initial_weights", "find_beginning", "initial_state"]
 
 
-def initial_state(plan: Plan, *, progress: bool = False) -> tuple[TrainingState, LoadReport | None]:
+def initial_state(
+    plan: Plan, *, weights: bool = True, progress: bool = False
+) -> tuple[TrainingState, LoadReport | None]:
     """A network before its first iteration, on its device.
 
     Args:
         plan: of the run; its seed decides random weights.
+        weights: whether the initial weights are loaded; a checkpoint's take their place.
         progress: whether to show a download's progress.
 
     Returns:
@@ -51,7 +54,7 @@ def initial_state(plan: Plan, *, progress: bool = False) -> tuple[TrainingState,
         WeightsError: the initial weights cannot be loaded.
     """
     recipe = plan.recipe
-    model, loaded = _make_model(plan, progress)
+    model, loaded = _make_model(plan, weights, progress)
     scaler = torch.amp.GradScaler(torch.device(plan.execution.device).type, enabled=plan.execution.precision == "fp16")
     state = TrainingState(
         model,
@@ -77,7 +80,7 @@ def check_initial_weights(asked: Asked, *, progress: bool = False) -> None:
     """
     if asked.weights:
         with torch.random.fork_rng(devices=[]):
-            _first_network(asked, progress)
+            _first_network(asked, True, progress)
 
 
 def find_beginning(model: str | NetSpec, weights: str | Path | None) -> Beginning:
@@ -108,10 +111,10 @@ def _folder(weights: str) -> Path | None:
     return named if named.is_dir() else None
 
 
-def _first_network(asked: Asked, progress: bool) -> tuple[FeatureNetwork, LoadReport | None]:
+def _first_network(asked: Asked, weights: bool, progress: bool) -> tuple[FeatureNetwork, LoadReport | None]:
     torch.manual_seed(asked.seed)
     model = build(asked.spec)
-    if not asked.weights:
+    if not asked.weights or not weights:
         return model, None
     fresh = {name: value.clone() for name, value in model.get_classifier().state_dict().items()}
     folder = _folder(str(asked.weights))
@@ -131,9 +134,9 @@ def _first_network(asked: Asked, progress: bool) -> tuple[FeatureNetwork, LoadRe
     return model, report
 
 
-def _make_model(plan: Plan, progress: bool) -> tuple[FeatureNetwork, LoadReport | None]:
+def _make_model(plan: Plan, weights: bool, progress: bool) -> tuple[FeatureNetwork, LoadReport | None]:
     execution, ghost_batch = plan.execution, plan.recipe.regularization.ghost_batch
-    model, loaded = _first_network(plan.asked, progress)
+    model, loaded = _first_network(plan.asked, weights, progress)
     if ghost_batch:
         use_ghost_batches(model, ghost_batch)
     layout = torch.channels_last if execution.channels_last else torch.contiguous_format

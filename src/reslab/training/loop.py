@@ -73,7 +73,8 @@ class Trainer:
         self.batches = make_batches(self.recipe, split, self.normalization, self.seed, device)
         self.initial_iterations = initial_iterations(self.recipe)
         self.mixing = make_mixing(self.recipe.regularization, plan.asked.spec.num_classes)
-        self.state, self.loaded = initial_state(plan, progress=progress)
+        begun = newest_checkpoint(self.run.checkpoints) is not None  # and needs its initial weights no more
+        self.state, self.loaded = initial_state(plan, weights=not begun, progress=progress)
         self.step = self._make_step()
 
     # Set-up
