@@ -329,6 +329,20 @@ def test_trained_networks_take_the_place_of_the_arms(tiny_folder, tmp_path):
         Planner(EXPERIMENTS["explosion"], Choices(nets=tuple(runs)), folder=tmp_path, store=tmp_path / "runs")
 
 
+def test_a_given_mean_is_of_the_networks_that_do_not_say_theirs(tiny_folder, tmp_path):
+    run, other = (tiny_folder / "runs" / job.folder for job in read_plan(tiny_folder).jobs)
+    file = shutil.copy(other / "weights.safetensors", tmp_path / "alone.safetensors")
+    name = f"{Run(other).record['model']}={file}"
+
+    def means(*nets):
+        chosen = Choices(nets=tuple(map(str, nets)), mean=(0.3,), std=(0.4,))
+        planner = Planner(EXPERIMENTS["fig7"], chosen, folder=tmp_path, store=tmp_path / "runs")
+        return {job.subject.reference: job.subject.mean for job in planner.plan(0).jobs}
+
+    assert means(run, name) == {str(run): (), name: (0.3,)}
+    assert means(run) == {str(run): (0.3,)}  # which is refused when it is loaded
+
+
 def test_trained_networks_are_tested_alone_and_together(tiny_folder, digits, tmp_path):
     """Table 5 of networks that are there: the ensemble's error is that of the mean of their probabilities."""
     trained = read_plan(tiny_folder).jobs

@@ -124,6 +124,11 @@ class Planner:
         return Job(arm=arm.name, subject=subject, measures=measures, folder=folder, options=arm.options)
 
     @property
+    def _some_without_card(self) -> bool:
+        """Whether some of the networks that are looked at do not say how they see images."""
+        return any(Reference.parse(net).folder is None for net in self.choices.nets)
+
+    @property
     def _data_name(self) -> str:
         assert self.data is not None
         return _words(self.data.name)
@@ -140,9 +145,11 @@ class Planner:
         if not arm.net:
             return Subject(**common)
         if self.choices.nets:
-            weights = _digest(Reference.parse(arm.net))
+            reference = Reference.parse(arm.net)
             mean, std = self.choices.mean, self.choices.std
-            return Subject(**common, mean=mean, std=std, reference=arm.net, weights=weights)
+            if reference.folder is not None and self._some_without_card:
+                mean = std = ()  # it says so itself; what was given is of the others
+            return Subject(**common, mean=mean, std=std, reference=arm.net, weights=_digest(reference))
         if self.data is None:
             return Subject(**common, net=spell(parse_model(arm.net)))
         defaults = {"num_classes": self.data.num_classes, "in_channels": self.data.image_shape[2]}
