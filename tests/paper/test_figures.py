@@ -1,6 +1,7 @@
 """The figures show what the records say: means over seeds, bands from the lowest to the highest, and no more."""
 
 import re
+from dataclasses import replace
 from statistics import mean
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.colors import to_hex
 from reslab.analysis.plots import svg_text
 from reslab.analysis.signals import THEORETICAL_GROWTH
 from reslab.errors import ReslabError
+from reslab.paper.catalogue import Arm
 from reslab.paper.experiments import EXPERIMENTS
 from reslab.paper.figures import FIGURES, draw_figures
 from reslab.paper.report import page
@@ -169,6 +171,16 @@ def test_responses(record_of):
         np.testing.assert_allclose(bands(top)[place][1], values.min(axis=0))
         np.testing.assert_allclose(line(bottom, arm)[1], (-np.sort(-values, axis=1)).mean(axis=0))
     assert [item.get_linestyle() for item in top.lines] == ["--", "-"]
+
+
+def test_responses_of_two_networks_of_one_depth_look_different(record_of):
+    names = [f"net{number}" for number in range(12)]
+    experiment = replace(EXPERIMENTS["fig7"], arms=tuple(Arm(name=name, net="resnet20") for name in names))
+    rows = series("responses", names, lambda *_: {"layer": ["a", "b"], "response": [0.4, 0.3]}, 1)
+    top, _ = FIGURES["responses"](record_of(experiment, {}, series=rows)).axes
+    colors = [item.get_color() for item in top.lines]
+    assert len(set(colors)) == 11  # its depth's, and ten others
+    assert colors[0] == colors[-1]
 
 
 def test_responses_of_weights_alone_are_called_estimates(record_of):

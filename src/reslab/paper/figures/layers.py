@@ -8,7 +8,7 @@ from reslab.analysis.architecture import describe
 from reslab.analysis.diagram import make_figure
 from reslab.analysis.signals import THEORETICAL_GROWTH
 from reslab.models import parse_model
-from reslab.paper.figures.style import band, color_of, legend, new_figure, numbers
+from reslab.paper.figures.style import COLORS, band, color_of, legend, new_figure, numbers
 from reslab.paper.record import Record
 
 __all__ = ["architectures", "branches", "growth", "layer_costs", "responses", "signals"]
@@ -32,13 +32,18 @@ def responses(record: Record) -> Figure | None:
         return None
     figure = new_figure(10.0, 6.4)
     top, bottom = figure.subplots(2, 1)
+    taken: set[tuple[str, str]] = set()
     for index, arm in enumerate(record.arm_names):
         own = record.series("responses", arm)
         name = "response" if own and "response" in own[0] else "estimate"
         if not own or name not in own[0]:
             continue
         plain = record.arm(arm)["net"].startswith("plain")
-        color, style = color_of(index, record.depth(arm)), "--" if plain else "-"
+        style = "--" if plain else "-"
+        # Two networks of one depth look different: the first has its depth's colour.
+        own_color = color_of(index, record.depth(arm))
+        color = next((color for color in (own_color, *COLORS) if (color, style) not in taken), own_color)
+        taken.add((color, style))
         values = numbers([item[name] for item in own])
         places = list(range(1, values.shape[1] + 1))
         label = arm if name == "response" else f"{arm}, from batch norm alone"
