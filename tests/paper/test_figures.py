@@ -175,7 +175,8 @@ def test_responses(record_of):
 
 def test_responses_of_two_networks_of_one_depth_look_different(record_of):
     names = [f"net{number}" for number in range(12)]
-    experiment = replace(EXPERIMENTS["fig7"], arms=tuple(Arm(name=name, net="resnet20") for name in names))
+    arms = tuple(Arm(name=name, net="resnet20") for name in names)
+    experiment = replace(EXPERIMENTS["fig7"], arms=arms, claims=())
     rows = series("responses", names, lambda *_: {"layer": ["a", "b"], "response": [0.4, 0.3]}, 1)
     top, _ = FIGURES["responses"](record_of(experiment, {}, series=rows)).axes
     colors = [item.get_color() for item in top.lines]
