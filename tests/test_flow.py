@@ -37,6 +37,7 @@ def same_figures(one, other):
     assert {name: one.get(name) for name in names} == {name: other.get(name) for name in names}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_network_of_small_images_goes_the_whole_way_in_both_ways_alike(said, trained, digits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

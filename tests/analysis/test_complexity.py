@@ -35,8 +35,9 @@ IMAGENET_GMACS = {
 }
 
 
-@pytest.mark.parametrize(("depth", "millions"), CIFAR_MMACS.items())
-def test_cifar_multiply_adds_are_the_papers(depth, millions):
+@pytest.mark.parametrize("depth", [*list(CIFAR_MMACS)[:-1], pytest.param(1202, marks=pytest.mark.slow)])
+def test_cifar_multiply_adds_are_the_papers(depth):
+    millions = CIFAR_MMACS[depth]
     digits = 1 if depth == 1202 else 2
     assert round(count_macs(parse_model(f"resnet{depth}"), (32, 32)) / 1e6, digits) == millions
     if depth != 1202:

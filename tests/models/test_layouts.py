@@ -20,9 +20,12 @@ TIMM = {  # timm's name: ours, and the names that the file has
     "seresnet50": ("resnet50[squeeze_excitation=16]", "torchvision"),
     "resnet50d": ("resnet50[stem=deep,projection_pool=true]", "torchvision"),
     "resnetv2_50": ("preact_resnet50", "timm-preact"),
+}
+SLOW = {
+    "resnet101": ("resnet101", "torchvision"),
+    "resnet152": ("resnet152", "torchvision"),
     "vgg16_bn": ("vgg16_bn", "timm-vgg"),
 }
-SLOW = {"resnet101": ("resnet101", "torchvision"), "resnet152": ("resnet152", "torchvision")}
 
 
 def randomise_statistics(model: nn.Module) -> nn.Module:

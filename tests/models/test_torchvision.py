@@ -101,8 +101,15 @@ GRID = list(
 )
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    ("block", "norm"),
+    [
+        pytest.param(
+            block, norm, marks=[pytest.mark.slow] if (block, norm != "default") == ("bottleneck", True) else []
+        )
+        for block, norm in itertools.product(BLOCKS, NORMS)
+    ],
+)
 def test_over_the_grid_of_arguments_both_agree(block, norm):
     built = refused = 0
     images = torch.randn(2, 3, 64, 64)

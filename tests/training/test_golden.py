@@ -45,6 +45,7 @@ def test_a_rate_that_is_a_little_higher_is_outside_the_tolerance(tool, monkeypat
     assert tool.difference(kept["losses"], tool.losses()) > tool.TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() != "AVX512", reason="this processor has nothing more")
 def test_a_processor_with_shorter_vectors_keeps_to_the_tolerance():
     """Here by telling torch and oneDNN to do without what this one has."""

@@ -167,6 +167,7 @@ def test_the_warm_up_survives_a_stop(tiny_data, tmp_path):
     assert same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_the_compiled_step_learns_like_the_eager_one_and_resumes_bitwise(compiler, tiny_data, tmp_path):
     compiled = replace(RECIPE, hardware=replace(RECIPE.hardware, compile="on"))
     train("resnet8", tiny_data(), recipe=RECIPE, run_dir=tmp_path / "eager")
@@ -178,7 +179,7 @@ def test_the_compiled_step_learns_like_the_eager_one_and_resumes_bitwise(compile
     assert fast[0]["loss"] == pytest.approx(eager[0]["loss"], rel=1e-3)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["bf16", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_reduced_precision_learns_like_fp32_and_resumes_bitwise(tiny_data, tmp_path, precision):
     recipe = replace(RECIPE, hardware=replace(RECIPE.hardware, precision=precision))
     data = tiny_data()

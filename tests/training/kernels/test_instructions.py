@@ -12,7 +12,8 @@ FILES = [Path(__file__).with_name(f"test_{name}.py") for name in ("norms", "wino
 
 
 @pytest.mark.usefixtures("compiler")
-@pytest.mark.parametrize("capability", ["avx2", pytest.param("default", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", ["avx2", "default"])
 def test_values_and_gradients_are_torchs_there(capability):
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         pytest.skip("this processor has nothing less")
