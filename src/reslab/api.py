@@ -111,17 +111,23 @@ class Network:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # bytes and texts are iterables, too
-        self, images: bytes | Image.Image | NDArray[np.uint8] | NamedImage, *, top: int = 5, threshold: float = 0.0
+        self,
+        images: bytes | Image.Image | NDArray[np.uint8] | NamedImage,
+        *,
+        top: int = 5,
+        threshold: float | None = None,
     ) -> Prediction: ...
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, images: str | Path, *, top: int = 5, threshold: float = 0.0
+        self, images: str | Path, *, top: int = 5, threshold: float | None = None
     ) -> "Prediction | list[Prediction]": ...
     @overload
-    def predict(self, images: Iterable[AnyImage], *, top: int = 5, threshold: float = 0.0) -> list[Prediction]: ...
+    def predict(
+        self, images: Iterable[AnyImage], *, top: int = 5, threshold: float | None = None
+    ) -> list[Prediction]: ...
 
     def predict(
-        self, images: AnyImage | Iterable[AnyImage], *, top: int = 5, threshold: float = 0.0
+        self, images: AnyImage | Iterable[AnyImage], *, top: int = 5, threshold: float | None = None
     ) -> Prediction | list[Prediction]:
         """The labels of one image, or of several.
 
@@ -129,7 +135,8 @@ class Network:
             images: a file by its path, a file's bytes, an image of Pillow or an array of uint8, (H, W), (H, W, 1) or
                 (H, W, 3); or several of them; or a folder, of which all images are meant.
             top: labels an image.
-            threshold: probability below which the network abstains: `label` is then None, and `abstained` True.
+            threshold: probability below which the network abstains: `label` is then None, and `abstained` True. Where
+                an image has several labels, those from this probability on; 0.5 by default.
 
         Returns:
             A prediction, or a list of them. Of a single image whatever is wrong is raised; of several it stands in the
@@ -182,7 +189,7 @@ class Network:
         return report_run(self.reference.folder or self.reference.name, **options)
 
     def stream(
-        self, images: Iterable[AnyImage], *, top: int = 5, threshold: float = 0.0, batch_size: int | None = None
+        self, images: Iterable[AnyImage], *, top: int = 5, threshold: float | None = None, batch_size: int | None = None
     ) -> Iterator[Prediction]:
         """Predictions one after the other, as `reslab.deploy.predict` gives them; memory does not grow with them."""
         deployed, decoders = self.deployed, self.threads

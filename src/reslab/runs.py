@@ -35,6 +35,7 @@ _FIRST_SCHEMA = 1  # version 0.1.0's, without checksums
 # What is read of each file here, by its kinds (`reslab.files.shapes`); what version 0.1.0 did not write may be missing.
 _RUN: Shape = {
     "model": str,
+    "task?": str,
     "data": {"name": str, "splits": dict},
     "recipe": {
         "name": str,
@@ -183,6 +184,11 @@ class Run:
         record = self.record
         with reading(self.record_path, CheckpointError):
             return asked_digest(record)
+
+    @property
+    def task(self) -> str:
+        """Name of what the network is asked of an image; runs that do not say it have one label an image."""
+        return str(self.record.get("task", "classification"))
 
     @property
     def data(self) -> dict[str, Any]:

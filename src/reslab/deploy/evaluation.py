@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import softmax
 
 from reslab.data import AnyData, ImageData, Role
 from reslab.data.dataset import Samples
 from reslab.deploy.deployed import Deployed
 from reslab.deploy.gate import logits_of
 from reslab.errors import DataError
-from reslab.evaluation.error_rates import Evaluation, score
 from reslab.evaluation.outcomes import Outcome, judge
 from reslab.files.hashing import file_digest
+from reslab.tasks import find_task
+from reslab.tasks.classification import Evaluation, score
 
 __all__ = ["deployed_outcome", "evaluate_deployed"]
 
@@ -25,7 +25,7 @@ _BATCH = 64
 def evaluate_deployed(
     deployed: Deployed, split: Samples, *, batch_size: int = _BATCH, advance: Callable[[int], object] | None = None
 ) -> Evaluation:
-    """Error rates of a deployed network, as `reslab.evaluation.evaluate` gives them of PyTorch's.
+    """Error rates of a deployed network with one label an image, as `reslab.evaluation.evaluate` gives PyTorch's.
 
     Args:
         deployed: the network.
@@ -74,5 +74,5 @@ def deployed_outcome(
     }
     if Path(deployed.name).is_file():
         details["file_sha256"] = file_digest(Path(deployed.name))
-    scores = softmax(logits.astype(np.float64), axis=1).astype(np.float32)
+    scores = find_task(deployed.about.task).array_probabilities(logits).astype(np.float32)
     return judge(deployed.name, scores, fitting, role, details)

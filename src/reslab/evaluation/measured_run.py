@@ -12,6 +12,7 @@ from reslab.evaluation.precise_bn import Measurement, measure_batch_norm, save_m
 from reslab.evaluation.subjects import EvaluationImages, Subject, load_subject
 from reslab.models.weights import read_card
 from reslab.runs import Run
+from reslab.tasks import find_task
 from reslab.trained import Reference
 from reslab.trained.loading import choose_device
 
@@ -137,5 +138,6 @@ def _val_error(subject: Subject, progress: bool) -> float | None:
         return None
     split = subject.data.split("val")
     with counting("Evaluating", len(split), enabled=progress) as advance:
-        found = evaluate(subject.trained.model, split, subject.trained.normalization, advance=advance)
-    return found.top1_error
+        task, normalization = find_task(subject.data.task), subject.trained.normalization
+        found = evaluate(subject.trained.model, split, normalization, advance=advance, task=task)
+    return found.error

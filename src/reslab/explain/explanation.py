@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from reslab.data.dataset import Images
@@ -20,9 +19,10 @@ from reslab.environment import available_cores
 from reslab.errors import DataError, ReslabError, WeightsError, suggestion
 from reslab.explain.activation import Maps, class_activation
 from reslab.explain.neighbours import Neighbour, TrainingImages
-from reslab.explain.occlusion import occlusion_maps, softmax
+from reslab.explain.occlusion import occlusion_maps
 from reslab.explain.overlay import Photo, draw_map, photo_of
 from reslab.explain.sheet import write_sheet
+from reslab.tasks import find_task
 from reslab.texts import show_name
 from reslab.trained import Description, Reference, Trained
 
@@ -215,8 +215,9 @@ class _Explainer:
             logits, maps = class_activation(self.network.trained, views, given)
         else:
             logits = self.network.deployed(views)
-        scores = softmax(logits)
-        chosen: NDArray[np.int64] = scores.argmax(axis=1)[:, np.newaxis] if given is None else given
+        task = find_task(about.task)
+        scores = task.array_probabilities(logits)
+        chosen = task.explained(scores) if given is None else given
         near = self.among.nearest(views, self.num_neighbours) if self.among else [()] * len(views)
         for number, (row, explained) in enumerate(zip(scores, chosen.tolist(), strict=True)):
             best = np.argsort(-row, kind="stable")[:_TOP]
