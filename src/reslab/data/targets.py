@@ -96,7 +96,7 @@ class _SeveralLabels(TargetForm):
         has_any = targets.any(axis=1)
         rarest = np.where(has_any, by_rarity[targets[:, by_rarity].argmax(axis=1)], targets.shape[1])
         groups, place, sizes = np.unique(rarest, return_inverse=True, return_counts=True)
-        kept = np.argsort(-sizes, kind="stable")[: max(1, most - 1)]
+        kept = np.argsort(-sizes, kind="stable")[: max(0, most - 1)]
         kept = kept[sizes[kept] >= least]
         others = np.full(len(groups), len(kept), np.int64)
         others[kept] = np.arange(len(kept))

@@ -32,6 +32,7 @@ class MeasuredRun:
         val_error_before: with the statistics of the run, in %; None where there are no val images.
         val_error_after: with the new ones.
         out: folder of the new weights.
+        what: that error is, in words.
     """
 
     run: Path
@@ -42,16 +43,18 @@ class MeasuredRun:
     val_error_before: float | None
     val_error_after: float | None
     out: Path
+    what: str = "error"
 
     def __str__(self) -> str:
         text = f"{self.data} has no val images to compare on"
         if self.val_error_before is not None:
-            text = f"val error {self.val_error_before:.2f} % before, {self.val_error_after:.2f} % after"
+            text = f"val {self.what} {self.val_error_before:.2f} % before, {self.val_error_after:.2f} % after"
         return f"{text}\nbatch norm: {self.note}\n{self.out}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         values = asdict(self)
+        del values["what"]
         return {**values, "run": str(self.run), "out": str(self.out), "batch_norm": values.pop("note")}
 
 
@@ -117,6 +120,7 @@ def measure_run(
         val_error_before=before,
         val_error_after=after,
         out=destination,
+        what=find_task(subject.data.task).words.error,
     )
 
 
