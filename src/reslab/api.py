@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from reslab.console import progress_bar
@@ -21,7 +20,7 @@ from reslab.deploy.deployed import Deployed, deploy_network
 from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.deploy.export_task import ExportReport, InputKind
 from reslab.deploy.formats import FORMATS, export
-from reslab.deploy.prediction import AnyImage, NamedImage, Prediction, find_images, predict
+from reslab.deploy.prediction import AnyImage, NamedImage, Prediction, UnnamedImage, find_images, predict
 from reslab.deploy.quantization import DEFAULT_IMAGES, Gate, QuantizationReport, quantize
 from reslab.deploy.runtime import Engine, load_deployed
 from reslab.deploy.testing import evaluate_networks
@@ -111,11 +110,7 @@ class Network:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # bytes and texts are iterables, too
-        self,
-        images: bytes | Image.Image | NDArray[np.uint8] | NamedImage,
-        *,
-        top: int = 5,
-        threshold: float | None = None,
+        self, images: UnnamedImage, *, top: int = 5, threshold: float | None = None
     ) -> Prediction: ...
     @overload
     def predict(  # type: ignore[overload-overlap]
@@ -135,8 +130,7 @@ class Network:
             images: a file by its path, a file's bytes, an image of Pillow or an array of uint8, (H, W), (H, W, 1) or
                 (H, W, 3); or several of them; or a folder, of which all images are meant.
             top: labels an image.
-            threshold: probability below which the network abstains: `label` is then None, and `abstained` True. Where
-                an image has several labels, those from this probability on; 0.5 by default.
+            threshold: probability below which there is no label, as for `reslab.deploy.predict`; `abstained` says so.
 
         Returns:
             A prediction, or a list of them. Of a single image whatever is wrong is raised; of several it stands in the

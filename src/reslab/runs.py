@@ -186,11 +186,6 @@ class Run:
             return asked_digest(record)
 
     @property
-    def task(self) -> str:
-        """Name of what the network is asked of an image; runs that do not say it have one label an image."""
-        return str(self.record.get("task", "classification"))
-
-    @property
     def data(self) -> dict[str, Any]:
         """What the record says of the images: of those that the run began with, or that were accepted last instead."""
         accepted = self.record.get("accepted_data") or [self.record]

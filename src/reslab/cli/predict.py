@@ -89,7 +89,7 @@ def run(asked: Arguments) -> int:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         if asked.submission and asked.out:
-            return _submit(network, images, asked)
+            return _submit(network, images, asked.submission, asked.out, asked.threshold)
         found = network.stream(images, top=asked.top, threshold=asked.threshold, batch_size=asked.batch_size)
         watched = Watched(found)
         if form:
@@ -124,16 +124,12 @@ def _form(asked: Arguments) -> "Form | None":
     return form_of_name(asked.out, wanted[0] if wanted else None)
 
 
-def _submit(network: "Network", images: "Iterator[Path | NamedImage]", asked: Arguments) -> int:
+def _submit(
+    network: "Network", images: "Iterator[Path | NamedImage]", sample: Path, out: Path, threshold: float | None
+) -> int:
     from reslab.deploy.submission import Submission
 
-    sample, out = asked.submission, asked.out
-    assert sample is not None
-    assert out is not None
-    several = network.about.task != "classification"
-    if asked.threshold is not None and not several:
-        raise ReslabError("a submission has a label for each id; leave --threshold out.")
-    found = Submission.read(sample, network.about.class_names, several=several, threshold=asked.threshold)
+    found = Submission.of(sample, network.about, threshold)
     chosen, num_others = found.find(images)
     if num_others:
         print(f"{count(num_others, 'image')} of those given have no id in {show_name(sample)}.", file=sys.stderr)

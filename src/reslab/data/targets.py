@@ -4,7 +4,7 @@ Targets are arrays whose first axis is that of the images; what stands behind it
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reslab.errors import DataError, suggestion
 
-__all__ = ["FORMS", "ONE_LABEL", "SEVERAL_LABELS", "TargetForm", "Targets", "form_of"]
+__all__ = ["FORMS", "ONE_LABEL", "SEVERAL_LABELS", "TargetForm", "Targets", "form_of", "recorded_task"]
 
 Targets: TypeAlias = NDArray[Any]
 """(N, ...), of N images."""
@@ -113,6 +113,15 @@ ONE_LABEL: TargetForm = _OneLabel()
 SEVERAL_LABELS: TargetForm = _SeveralLabels()
 FORMS = {form.task: form for form in (ONE_LABEL, SEVERAL_LABELS)}
 """By the task's name."""
+
+
+def recorded_task(record: Mapping[str, Any]) -> str:
+    """The task that a run's record or a card states; those of earlier versions have one label an image.
+
+    Raises:
+        DataError: there is no such task.
+    """
+    return form_of(str(record.get("task", ONE_LABEL.task))).task
 
 
 def form_of(task: str) -> TargetForm:

@@ -26,6 +26,7 @@ __all__ = [
     "AnyImage",
     "NamedImage",
     "Prediction",
+    "UnnamedImage",
     "decode_any",
     "find_images",
     "predict",
@@ -47,7 +48,8 @@ class NamedImage:
     read: Callable[[], bytes]
 
 
-AnyImage: TypeAlias = Path | str | bytes | Image.Image | NDArray[np.uint8] | NamedImage
+UnnamedImage: TypeAlias = bytes | Image.Image | NDArray[np.uint8] | NamedImage
+AnyImage: TypeAlias = Path | str | UnnamedImage
 
 _PIXELS_A_BATCH = 16 * 224 * 224
 _LARGEST_BATCH = 128

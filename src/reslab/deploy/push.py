@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reslab.data.loading import NAMED_DATA
-from reslab.data.targets import ONE_LABEL
+from reslab.data.targets import ONE_LABEL, recorded_task
 from reslab.errors import WeightsError
 from reslab.files.records import record_text
 from reslab.files.regular import read_regular
@@ -145,7 +145,7 @@ def _page(folder: Path, card: Mapping[str, Any], target: str, spec: str | None) 
 
 def _short_page(card: Mapping[str, Any], target: str) -> str:
     """What it is, how good it is, and how to use it."""
-    errors, one_label = card.get("errors", {}), card.get("task", ONE_LABEL.task) == ONE_LABEL.task
+    errors, one_label = card.get("errors", {}), recorded_task(card) == ONE_LABEL.task
     words = ONE_LABEL_WORDS if one_label else SEVERAL_LABELS_WORDS
     known = {
         f"{words.error} on val": errors.get("val_error"),

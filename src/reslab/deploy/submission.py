@@ -9,11 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 from urllib.parse import urlsplit
 
+from reslab.data.targets import ONE_LABEL
 from reslab.deploy.prediction import NamedImage, Prediction
 from reslab.errors import DataError
 from reslab.files.atomic import write_text
 from reslab.files.regular import read_regular
 from reslab.texts import count, show_name
+from reslab.trained import Description
 
 __all__ = ["Submission"]
 
@@ -39,6 +41,23 @@ class Submission:
     classes: tuple[str, ...]
     of_labels: bool
     threshold: float | None = None
+
+    @classmethod
+    def of(cls, path: Path, about: Description, threshold: float | None = None) -> Self:
+        """Reads a sample for a network.
+
+        Args:
+            path: of the sample.
+            about: the network.
+            threshold: as for `read`; of a network with several labels an image alone.
+
+        Raises:
+            DataError: as in `read`, or there is a threshold where each image has one label.
+        """
+        several = about.task != ONE_LABEL.task
+        if threshold is not None and not several:
+            raise DataError("a submission has a label for each id; leave --threshold out.")
+        return cls.read(path, about.class_names, several=several, threshold=threshold)
 
     @classmethod
     def read(cls, path: Path, classes: Sequence[str], *, several: bool = False, threshold: float | None = None) -> Self:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from reslab.data.targets import ONE_LABEL, form_of
+from reslab.data.targets import recorded_task
 from reslab.errors import WeightsError
 from reslab.files.reading import naming
 from reslab.files.shapes import Shape, check_shape
@@ -43,7 +43,7 @@ def check_card(path: Path, card: Any) -> None:
     check_shape(path, card, _CARD, WeightsError)
     with naming(path, WeightsError):
         spec = NetSpec.from_dict(card["net"])
-        form_of(card.get("task", ONE_LABEL.task))
+        recorded_task(card)
     if spec.num_classes and len(card["classes"]) != spec.num_classes:
         raise WeightsError(
             f"{path} is damaged: it names {len(card['classes'])} classes, and its network has {spec.num_classes}."

@@ -70,8 +70,7 @@ def finish_run(
     errors = _errors(plan, model, normalization, progress)
     errors = {"train_error": final_train_error(history, iteration), **errors}
     held.check()
-    title = f"{spell(model.spec)} on {data.name}, {recipe.name}"
-    plot_curves(history, title, run.folder / "curves.png", plan.task.words)
+    plot_curves(history, _title(plan), run.folder / "curves.png", plan.task.words)
     save_weights(
         model,
         run.folder,
@@ -94,6 +93,10 @@ def finish_run(
     held.check()
     run.finish(figures, rows.mark)
     return figures
+
+
+def _title(plan: Plan) -> str:
+    return f"{spell(plan.asked.spec)} on {plan.data.name}, {plan.recipe.name}"
 
 
 def _take_best(plan: Plan, state: TrainingState) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from reslab.data import AnyData
+from reslab.data.targets import ONE_LABEL
 from reslab.errors import CheckpointError
 from reslab.files.reading import naming
 from reslab.models import NetSpec, spell
@@ -90,7 +91,7 @@ class Asked:
             if name == "shards":  # version 0.1.0 had no word for it
                 recorded = run.record.get(name, 1)
             if name == "task":  # likewise
-                recorded = run.task
+                recorded = run.record.get(name, ONE_LABEL.task)
             if value != recorded:
                 difference = _first_difference(name, value, recorded)
                 hint = "Start another run for that."

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reslab.data.dataset import UNBALANCED
+from reslab.data.targets import recorded_task
 from reslab.runs import Run
 from reslab.tasks import find_task
 
@@ -33,7 +34,7 @@ class TrainResult:
         figures = self.figures or {}
         errors = [
             f"{words} {figures[name]:.2f} %{_mean_of_classes(figures, name)}"
-            for name, words in find_task(self.run.task).words.figures.items()
+            for name, words in find_task(recorded_task(self.run.record)).words.figures.items()
             if figures.get(name) is not None
         ]
         return f"{', '.join(errors)}\n{self.run.folder}"
