@@ -56,6 +56,11 @@ def test_a_column_of_one_label_stays_one(pictures):
     assert (data.task, data.split("train").labels.ndim) == ("classification", 1)
 
 
+def test_a_second_row_may_say_the_same(pictures):
+    data = load_data(table(pictures, CELLS + "img0,dog|cat\nimg2,\n"))
+    assert data.split("train").digest == load_data(table(pictures, CELLS)).split("train").digest
+
+
 def test_roles_have_the_same_labels(pictures):
     rows = [f"img{i},{'|'.join(labels)},{'test' if i > 5 else 'train'}\n" for i, labels in enumerate(LABELS)]
     data = load_data(table(pictures, "image,labels,split\n" + "".join(rows)))

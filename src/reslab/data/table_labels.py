@@ -1,6 +1,7 @@
 """Which columns of a table have the labels of its rows, and what they say: one label a row, or several."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,13 +87,13 @@ def _are_flags(path: Path, columns: Sequence[str], rows: Rows) -> bool:
     wrong = [(number, name) for name in columns for number, row in enumerate(rows) if not _is_flag(row[name])]
     if not wrong:
         return True
-    wrong_of = {name: sum(other == name for _, other in wrong) for name in {name for _, name in wrong}}
-    if any(times > (1 - _MOSTLY) * len(rows) for times in wrong_of.values()):
+    if max(Counter(name for _, name in wrong).values()) > (1 - _MOSTLY) * len(rows):
         return False
     number, name = min(wrong)
     raise DataError(
         f"{show_name(path)} has {show_name(rows[number][name].strip())!r} in row {number + 2} of the column "
-        f"{show_name(name)!r}, whose other cells are 0 and 1; write 1 where the image has that label, and else 0."
+        f"{show_name(name)!r}, whose other cells are 0 and 1; write 1 where the image has that label, and else 0. If "
+        f"it is no label, name the column of the classes, as in {show_name(path)}#{show_name(name)}."
     )
 
 
@@ -123,4 +124,4 @@ def _parted(path: Path, number: int, cell: str) -> tuple[str, ...]:
     if len(set(labels)) < len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
         raise DataError(f"{show_name(path)} has the label {show_name(twice)!r} twice in row {number}; keep one.")
-    return tuple(labels)
+    return tuple(sorted(labels))
