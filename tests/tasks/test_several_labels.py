@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 
 import reslab
 from reslab.cli.main import main
-from reslab.deploy import Gate
+from reslab.deploy import Gate, evaluate_deployed
 from reslab.errors import CheckpointError, DataError, RecipeError, ReslabWarning
 from reslab.files.records import record_text
 from reslab.models.weights import WEIGHTS_NAME
@@ -158,7 +158,10 @@ def check_answers_alike(run, path, photos):
         assert [item.others for item in found] == [item.others for item in expected]
         for ours, theirs in zip(found, expected, strict=True):
             assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-4)
-        np.testing.assert_allclose(network.evaluate(photos / "labels.csv").scores, scores, atol=1e-4)
+        tested = network.evaluate(photos / "labels.csv")
+        np.testing.assert_allclose(tested.scores, scores, atol=1e-4)
+        found = evaluate_deployed(network.deployed, tested.data.split("test"))
+        assert found.error == pytest.approx(tested.evaluation.error, abs=0.01)
 
 
 def test_answers_are_the_labels_from_a_probability_on(run, photos):

@@ -81,6 +81,7 @@ class _SeveralLabels(TargetForm):
     needs_every_class = False
 
     def relabelled(self, targets: Targets, indices: NDArray[np.int64], num_classes: int) -> Targets:
+        """As in `TargetForm`; labels that the data have no word for count as absent."""
         found = np.zeros((len(targets), num_classes), targets.dtype)
         found[:, indices] = targets
         return found

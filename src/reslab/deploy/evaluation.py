@@ -14,8 +14,7 @@ from reslab.deploy.gate import logits_of
 from reslab.errors import DataError
 from reslab.evaluation.outcomes import Outcome, judge
 from reslab.files.hashing import file_digest
-from reslab.tasks import find_task
-from reslab.tasks.classification import Evaluation, score
+from reslab.tasks import Score, find_task
 
 __all__ = ["deployed_outcome", "evaluate_deployed"]
 
@@ -24,8 +23,8 @@ _BATCH = 64
 
 def evaluate_deployed(
     deployed: Deployed, split: Samples, *, batch_size: int = _BATCH, advance: Callable[[int], object] | None = None
-) -> Evaluation:
-    """Error rates of a deployed network with one label an image, as `reslab.evaluation.evaluate` gives PyTorch's.
+) -> Score:
+    """How good a deployed network is, by its task, as `reslab.evaluation.evaluate` says it of PyTorch's.
 
     Args:
         deployed: the network.
@@ -34,7 +33,8 @@ def evaluate_deployed(
         advance: told of the number of images done after every batch.
     """
     logits = torch.from_numpy(logits_of(deployed, split, batch_size, advance))
-    return score([(logits, torch.from_numpy(split.labels))])
+    task = find_task(deployed.about.task)
+    return task.score([(logits, task.collate(split.labels))])
 
 
 def deployed_outcome(
