@@ -271,7 +271,9 @@ def photos(shared: Path, made_once: Callable[[str, Callable[[Path], object]], Pa
 def quick_curves() -> Iterator[None]:
     """Trainings of a module that draw no curves, which take longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reslab.training.finish.plot_curves", lambda rows, title, path: path.write_bytes(b"curves"))
+        patch.setattr(
+            "reslab.training.finish.plot_curves", lambda rows, title, path, words: path.write_bytes(b"curves")
+        )
         yield
 
 

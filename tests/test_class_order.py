@@ -14,8 +14,8 @@ from reslab.cli.main import main
 from reslab.data import load_data
 from reslab.data.listing import DataWarning
 from reslab.errors import DataError
-from reslab.evaluation.metrics import score_probabilities
 from reslab.evaluation.outcomes import judge
+from reslab.tasks import Classification
 from reslab.training.start import train
 
 NET = "resnet8[widths=4-4-4]"
@@ -122,7 +122,7 @@ def test_a_single_class_is_nothing_to_learn(folder: Path, tmp_path: Path) -> Non
 def test_a_class_with_few_images_is_not_hidden(tmp_path: Path, run: Path) -> None:
     labels = np.array([0] * 124 + [1] * 5)
     scores = np.tile(np.array([[0.9, 0.1]], np.float32), (129, 1))  # every bee is called an ant
-    found = score_probabilities(scores, labels)
+    found = Classification().score_probabilities(scores, labels)
     assert found.top1_error == pytest.approx(100 * 5 / 129)
     assert (found.mean_class_error, found.class_imbalance) == (50, 124 / 5)
     assert found.to_dict()["mean_class_error"] == 50

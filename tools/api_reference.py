@@ -13,6 +13,7 @@ PARTS = (
     "api",
     "training",
     "evaluation",
+    "tasks",
     "explain",
     "deploy",
     "trained",

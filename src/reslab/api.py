@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from reslab.console import progress_bar
@@ -21,7 +20,7 @@ from reslab.deploy.deployed import Deployed, deploy_network
 from reslab.deploy.engine_files import ENGINE_FILES
 from reslab.deploy.export_task import ExportReport, InputKind
 from reslab.deploy.formats import FORMATS, export
-from reslab.deploy.prediction import AnyImage, NamedImage, Prediction, find_images, predict
+from reslab.deploy.prediction import AnyImage, NamedImage, Prediction, UnnamedImage, find_images, predict
 from reslab.deploy.quantization import DEFAULT_IMAGES, Gate, QuantizationReport, quantize
 from reslab.deploy.runtime import Engine, load_deployed
 from reslab.deploy.testing import evaluate_networks
@@ -111,17 +110,19 @@ class Network:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # bytes and texts are iterables, too
-        self, images: bytes | Image.Image | NDArray[np.uint8] | NamedImage, *, top: int = 5, threshold: float = 0.0
+        self, images: UnnamedImage, *, top: int = 5, threshold: float | None = None
     ) -> Prediction: ...
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, images: str | Path, *, top: int = 5, threshold: float = 0.0
+        self, images: str | Path, *, top: int = 5, threshold: float | None = None
     ) -> "Prediction | list[Prediction]": ...
     @overload
-    def predict(self, images: Iterable[AnyImage], *, top: int = 5, threshold: float = 0.0) -> list[Prediction]: ...
+    def predict(
+        self, images: Iterable[AnyImage], *, top: int = 5, threshold: float | None = None
+    ) -> list[Prediction]: ...
 
     def predict(
-        self, images: AnyImage | Iterable[AnyImage], *, top: int = 5, threshold: float = 0.0
+        self, images: AnyImage | Iterable[AnyImage], *, top: int = 5, threshold: float | None = None
     ) -> Prediction | list[Prediction]:
         """The labels of one image, or of several.
 
@@ -129,7 +130,7 @@ class Network:
             images: a file by its path, a file's bytes, an image of Pillow or an array of uint8, (H, W), (H, W, 1) or
                 (H, W, 3); or several of them; or a folder, of which all images are meant.
             top: labels an image.
-            threshold: probability below which the network abstains: `label` is then None, and `abstained` True.
+            threshold: probability below which there is no label, as for `reslab.deploy.predict`; `abstained` says so.
 
         Returns:
             A prediction, or a list of them. Of a single image whatever is wrong is raised; of several it stands in the
@@ -182,7 +183,7 @@ class Network:
         return report_run(self.reference.folder or self.reference.name, **options)
 
     def stream(
-        self, images: Iterable[AnyImage], *, top: int = 5, threshold: float = 0.0, batch_size: int | None = None
+        self, images: Iterable[AnyImage], *, top: int = 5, threshold: float | None = None, batch_size: int | None = None
     ) -> Iterator[Prediction]:
         """Predictions one after the other, as `reslab.deploy.predict` gives them; memory does not grow with them."""
         deployed, decoders = self.deployed, self.threads

@@ -35,6 +35,7 @@ _FIRST_SCHEMA = 1  # version 0.1.0's, without checksums
 # What is read of each file here, by its kinds (`reslab.files.shapes`); what version 0.1.0 did not write may be missing.
 _RUN: Shape = {
     "model": str,
+    "task?": str,
     "data": {"name": str, "splits": dict},
     "recipe": {
         "name": str,

@@ -8,9 +8,9 @@ from reslab.evaluation.metrics import (
     calibrate,
     class_errors,
     confused_pairs,
-    score_probabilities,
     worst_mistakes,
 )
+from reslab.tasks import Classification
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def answers(rng):
 
 def test_errors_agree_with_scikit_learn(answers):
     scores, labels = answers
-    found = score_probabilities(scores, labels)
+    found = Classification().score_probabilities(scores, labels)
     for k, error in ((1, found.top1_error), (5, found.top5_error)):
         assert error == pytest.approx(100 * (1 - top_k_accuracy_score(labels, scores, k=k, labels=range(8))))
     assert found.loss == pytest.approx(log_loss(labels, scores, labels=range(8)), rel=1e-5)
@@ -33,7 +33,7 @@ def test_errors_agree_with_scikit_learn(answers):
 
 def test_a_probability_of_zero_costs_a_finite_loss():
     scores = np.array([[0, 1], [1, 0]], np.float32)
-    found = score_probabilities(scores, np.array([0, 0]))
+    found = Classification().score_probabilities(scores, np.array([0, 0]))
     assert found.loss == pytest.approx(87.336 / 2, abs=1e-2)
     assert found.top1_error == 50
 
@@ -65,7 +65,7 @@ def test_a_network_that_is_sure_and_right_is_calibrated():
 
 def test_classes_without_images_have_no_error(answers):
     scores, labels = answers
-    rows = class_errors(score_probabilities(scores, labels).confusion)
+    rows = class_errors(Classification().score_probabilities(scores, labels).confusion)
     assert [row.index for row in rows] == list(range(7))
     for row in rows:
         of_class = labels == row.index

@@ -12,7 +12,8 @@ from reslab.data.batches import to_channels_last
 from reslab.deploy.deployed import deploy_network
 from reslab.errors import ReslabError
 from reslab.explain import class_activation, occlusion_maps
-from reslab.explain.occlusion import softmax, usual_window
+from reslab.explain.occlusion import usual_window
+from reslab.tasks import Classification
 
 NETS = {
     "basic": ("resnet8[num_classes=7]", lambda model: model.layer3),
@@ -78,7 +79,7 @@ def test_occlusion_is_captums(side, window, step, network_of, pixels):
 
         def scores(inputs):
             seen = inputs.permute(0, 2, 3, 1).round().to(torch.uint8).numpy()
-            return torch.from_numpy(softmax(deployed(np.ascontiguousarray(seen))))
+            return torch.from_numpy(Classification().array_probabilities(deployed(np.ascontiguousarray(seen))))
 
         inputs = torch.from_numpy(image).permute(2, 0, 1)[None].double()
         baseline = torch.tensor(fill).double()[None, :, None, None].expand_as(inputs)

@@ -14,7 +14,7 @@ from scipy import stats
 
 import reslab
 from reslab.cli.main import main
-from reslab.data import load_data
+from reslab.data import ImageData, Split, load_data
 from reslab.errors import ReslabError
 from reslab.explain import findings, report_run
 from reslab.explain.charts import places
@@ -253,8 +253,9 @@ def test_what_cannot_be_reported_is_a_sentence(run, shapes, shapes_run, tmp_path
     shutil.copytree(shapes / "train", two / "train")
     assert f"{two} has no val images; give --split train." in refused(shapes_run, "--data", two)
     assert "'cat'" in refused(run, "--data", _other_classes(tmp_path), "--split", "train")
-    several = SimpleNamespace(labels=np.zeros((3, 2), np.int64))
-    subject = SimpleNamespace(trained=None, data=SimpleNamespace(splits={"train": several}))
+    images = Split(np.zeros((3, 8, 8, 1), np.uint8), np.zeros((3, 2), np.uint8))
+    data = ImageData("flags", ("a", "b"), {"train": images}, task="multi-label")
+    subject = SimpleNamespace(trained=None, data=data)
     monkeypatch.setattr(findings, "load_subject", lambda *arguments, **options: subject)
     assert "several labels an image" in refused(run)
 

@@ -77,7 +77,9 @@ def tiny_folder(made_once: Callable[[str, Callable[[Path], object]], Path]) -> P
     def fill(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             register(patch, TINY)
-            patch.setattr("reslab.training.finish.plot_curves", lambda rows, title, path: path.write_bytes(b"curves"))
+            patch.setattr(
+                "reslab.training.finish.plot_curves", lambda rows, title, path, words: path.write_bytes(b"curves")
+            )
             planner = Planner(TINY, Choices(iterations=TINY_ITERATIONS), folder=folder, store=folder / "runs")
             plan = planner.plan(TINY_ITERATIONS)
             plan.write()

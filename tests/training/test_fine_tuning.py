@@ -21,8 +21,8 @@ from reslab.data.augment import balanced_order
 from reslab.data.held_out import HeldOut, hold_out_share
 from reslab.errors import DataError, RecipeError
 from reslab.models import create_model
+from reslab.tasks.classification import Classification, class_weights
 from reslab.training.fine_tuning import block_distances
-from reslab.training.objective import class_weights, make_loss
 from reslab.training.optimizer import make_optimizer, set_rate
 from reslab.training.rate_test import find_rate
 from reslab.training.recipe import (
@@ -225,7 +225,7 @@ def test_class_weights_are_scikit_learns():
 
 def test_the_weighted_loss_counts_all_classes_alike():
     labels = np.array([0, 0, 0, 1])
-    loss = make_loss(RegularizationRecipe(class_weights="balanced"), 2, labels)
+    loss = Classification().make_loss(RegularizationRecipe(class_weights="balanced"), 2, labels)
     logits = torch.tensor([[2.0, 0.0], [1.0, 0.5], [0.0, 0.3], [0.7, 0.1]])
     each = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none")
     assert loss(logits, torch.from_numpy(labels)).item() == pytest.approx(((each[:3].mean() + each[3]) / 2).item())

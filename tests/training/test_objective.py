@@ -4,23 +4,26 @@ import pytest
 import torch
 from torch.nn import functional
 
-from reslab.training.objective import count_wrong, make_loss, make_mixing
+from reslab.tasks import Classification
+from reslab.training.objective import make_mixing
 from reslab.training.recipe import BinaryCrossEntropy, RegularizationRecipe
+
+TASK = Classification()
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_binary_cross_entropy_is_timms(smoothing):
     timm_loss = pytest.importorskip("timm.loss")
     logits, labels = torch.randn(6, 5), torch.tensor([0, 1, 4, 2, 2, 3])
-    ours = make_loss(RegularizationRecipe(loss=BinaryCrossEntropy(), label_smoothing=smoothing), 5)
+    ours = TASK.make_loss(RegularizationRecipe(loss=BinaryCrossEntropy(), label_smoothing=smoothing), 5)
     torch.testing.assert_close(ours(logits, labels), timm_loss.BinaryCrossEntropy(smoothing=smoothing)(logits, labels))
 
 
 def test_shares_of_classes_weigh_the_losses_of_the_classes():
     logits, shares = torch.randn(4, 3), torch.softmax(torch.randn(4, 3), dim=1)
-    cross = make_loss(RegularizationRecipe(), 3)(logits, shares)
+    cross = TASK.make_loss(RegularizationRecipe(), 3)(logits, shares)
     torch.testing.assert_close(cross, -(shares * logits.log_softmax(dim=1)).sum(dim=1).mean())
-    binary = make_loss(RegularizationRecipe(loss=BinaryCrossEntropy()), 3)(logits, shares)
+    binary = TASK.make_loss(RegularizationRecipe(loss=BinaryCrossEntropy()), 3)(logits, shares)
     expected = -(shares * functional.logsigmoid(logits) + (1 - shares) * functional.logsigmoid(-logits)).mean()
     torch.testing.assert_close(binary, expected)
 
@@ -28,7 +31,7 @@ def test_shares_of_classes_weigh_the_losses_of_the_classes():
 def test_classes_of_a_mixed_image_may_count_as_present():
     logits = torch.randn(2, 4)
     recipe = RegularizationRecipe(loss=BinaryCrossEntropy(target_threshold=0.2), label_smoothing=0.2)
-    found = make_loss(recipe, 4)(logits, torch.tensor([[0.6, 0.4, 0, 0], [0, 0.1, 0.9, 0]]))
+    found = TASK.make_loss(recipe, 4)(logits, torch.tensor([[0.6, 0.4, 0, 0], [0, 0.1, 0.9, 0]]))
     targets = torch.tensor([[0.85, 0.85, 0.05, 0.05], [0.05, 0.05, 0.85, 0.05]])
     torch.testing.assert_close(found, functional.binary_cross_entropy_with_logits(logits, targets))
 
@@ -73,5 +76,5 @@ def test_both_take_turns_at_random():
 
 def test_a_mixed_image_counts_by_its_greatest_share():
     logits = torch.tensor([[3.0, 0, 0], [0, 3, 0], [0, 0, 3]])
-    assert count_wrong(logits, torch.tensor([0, 1, 1])) == 1
-    assert count_wrong(logits, torch.tensor([[0.6, 0.4, 0], [0.6, 0.4, 0], [0, 0, 1.0]])) == 1
+    assert TASK.count_wrong(logits, torch.tensor([0, 1, 1])) == 1
+    assert TASK.count_wrong(logits, torch.tensor([[0.6, 0.4, 0], [0.6, 0.4, 0], [0, 0, 1.0]])) == 1

@@ -17,6 +17,7 @@ from PIL import Image
 
 from reslab.analysis.fonts import fonts_for
 from reslab.files.atomic import atomic_path
+from reslab.tasks.words import ONE_LABEL_WORDS, Words
 
 __all__ = [
     "draw_confusion_matrix",
@@ -68,35 +69,39 @@ def svg_text(figure: Figure) -> str:
     return buffer.getvalue()
 
 
-def plot_curves(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
+def plot_curves(rows: Sequence[dict[str, Any]], title: str, path: Path, words: Words = ONE_LABEL_WORDS) -> None:
     """Writes `draw_curves`.
 
     Args:
         rows: of metrics.jsonl.
         title: of the picture.
         path: of the PNG.
+        words: what the errors and the loss are called.
     """
-    save_figure(draw_curves(rows, title), path, [title])
+    save_figure(draw_curves(rows, title, words), path, [title])
 
 
-def draw_curves(rows: Sequence[dict[str, Any]], title: str) -> Figure:
+def draw_curves(rows: Sequence[dict[str, Any]], title: str, words: Words = ONE_LABEL_WORDS) -> Figure:
     """Training error (dashed), validation and test error (bold), loss and rate against iterations.
 
     Args:
         rows: of metrics.jsonl.
         title: of the picture.
+        words: what the errors and the loss are called.
     """
+    wrong, error = (f": {name}" if words.wrong != words.error else "" for name in (words.wrong, words.error))
     figure = Figure(figsize=(10, 4), layout="constrained")
     errors, losses = figure.subplots(1, 2)
     iterations = [row["iteration"] for row in rows]
-    errors.plot(iterations, [row["train_error"] for row in rows], "--", color="C0", linewidth=1, label="train")
+    errors.plot(iterations, [row["train_error"] for row in rows], "--", color="C0", linewidth=1, label=f"train{wrong}")
     for name, color in (("val", "C1"), ("test", "C2")):
         points = [(row["iteration"], row[f"{name}_error"]) for row in rows if f"{name}_error" in row]
         if points:
-            errors.plot(*zip(*points, strict=True), "-", color=color, linewidth=2, label=name)
-    errors.set(xlabel="iteration", ylabel="error (%)", ylim=(0, None), title="Error")
+            errors.plot(*zip(*points, strict=True), "-", color=color, linewidth=2, label=f"{name}{error}")
+    ylabel = "error (%)" if words.wrong == words.error else f"{words.wrong}, {words.error} (%)"
+    errors.set(xlabel="iteration", ylabel=ylabel, ylim=(0, None), title="Error")
     losses.plot(iterations, [row["loss"] for row in rows], "--", color="C0", linewidth=1, label="train")
-    losses.set(xlabel="iteration", ylabel="cross-entropy (nats)", title="Loss and learning rate")
+    losses.set(xlabel="iteration", ylabel=f"{words.loss} (nats)", title="Loss and learning rate")
     rates = losses.twinx()
     rates.step(iterations, [row["learning_rate"] for row in rows], where="pre", color="0.6", linewidth=1)
     rates.set_yscale("log")

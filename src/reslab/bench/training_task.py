@@ -71,7 +71,9 @@ def training_images(task: TrainingTask) -> ImageData:
     if task.photos:
         assert task.input_size is not None
         return _cropped_photos(class_folders(Path(task.data)), task.input_size)
-    return load_data(task.data, kind="small", roles=["train"])
+    data = load_data(task.data, kind="small", roles=["train"])
+    data.need_one_label("contests of trainings are")
+    return data
 
 
 def class_folders(folder: Path) -> Path:

@@ -26,7 +26,8 @@ class ListArguments(JsonArguments):
 @dataclass(frozen=True, kw_only=True)
 class CheckArguments(JsonArguments):
     folder: Path = argument(
-        help="Folder of class folders, of train/, val/ and test/ that hold them, or of shards, whose checksums count.",
+        help="Folder of class folders, of train/, val/ and test/ that hold them, or of shards, whose checksums count; "
+        "or a table of files and labels.",
         metavar="FOLDER",
     )
     policy: Literal["fail", "skip", "quarantine"] = knob(

@@ -128,7 +128,8 @@ def run(asked: Arguments) -> int:
 def _usual_picture(asked: Arguments, network: "Network", outcome: "Outcome") -> Path | None:
     """Beside a run's figures on its own data."""
     run = network.reference.run
-    usual = run is not None and asked.data is None and asked.protocol == "one-crop" and not asked.options
+    one_label = outcome.task.name == "classification"
+    usual = run is not None and one_label and asked.data is None and asked.protocol == "one-crop" and not asked.options
     return run.folder / f"confusion-{outcome.role}.png" if run and usual else None
 
 

@@ -48,7 +48,13 @@ class Arguments(NetworkArguments):
     )
     allow_urls: bool = knob(False, "Fetch images that are given by their addresses (http, https).")
     top: int = knob(5, "Labels an image.", least=1)
-    threshold: float = knob(0.0, "Probability below which the network abstains: no label is given.", least=0, most=1)
+    threshold: float | None = knob(
+        None,
+        "Probability below which the network abstains: no label is given. Where an image has several labels, those "
+        "from this probability on; 0.5 by default.",
+        least=0,
+        most=1,
+    )
     submission: Path | None = knob(
         None,
         "Sample of a competition's submission (CSV): its ids and columns are filled in and written to --out. It has an "
@@ -83,7 +89,7 @@ def run(asked: Arguments) -> int:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         if asked.submission and asked.out:
-            return _submit(network, images, asked.submission, asked.out)
+            return _submit(network, images, asked.submission, asked.out, asked.threshold)
         found = network.stream(images, top=asked.top, threshold=asked.threshold, batch_size=asked.batch_size)
         watched = Watched(found)
         if form:
@@ -108,10 +114,8 @@ def _form(asked: Arguments) -> "Form | None":
     if asked.submission:
         if asked.out is None:
             raise ReslabError("--submission needs --out, the file to write.")
-        if asked.threshold or wanted:
-            raise ReslabError(
-                "a submission is CSV with a label for each id; leave --threshold and --json, --jsonl out."
-            )
+        if wanted:
+            raise ReslabError("a submission is CSV with a label for each id; leave --json and --jsonl out.")
         return None
     if not asked.out:
         return wanted[0] if wanted else None
@@ -120,10 +124,12 @@ def _form(asked: Arguments) -> "Form | None":
     return form_of_name(asked.out, wanted[0] if wanted else None)
 
 
-def _submit(network: "Network", images: "Iterator[Path | NamedImage]", sample: Path, out: Path) -> int:
+def _submit(
+    network: "Network", images: "Iterator[Path | NamedImage]", sample: Path, out: Path, threshold: float | None
+) -> int:
     from reslab.deploy.submission import Submission
 
-    found = Submission.read(sample, network.about.class_names)
+    found = Submission.of(sample, network.about, threshold)
     chosen, num_others = found.find(images)
     if num_others:
         print(f"{count(num_others, 'image')} of those given have no id in {show_name(sample)}.", file=sys.stderr)

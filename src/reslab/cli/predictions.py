@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Watched", "print_predictions"]
 
+_NONE = "(none of the labels)"
 _ROWS_A_TABLE = 500  # in a terminal, so that many images are shown as they come
 
 
@@ -41,12 +42,17 @@ def print_predictions(predictions: "Iterable[Prediction]") -> None:
     rest = iter(predictions)
     if sys.stdout.isatty():
         while shown := list(islice(rest, _ROWS_A_TABLE)):
+            if any(found.others is not None for found in shown):
+                print_table(("image", "labels", "then"), [(found.shown_path, *_sets(found)) for found in shown])
+                continue
             rows = [(found.shown_path, *_cells(found)) for found in shown]
             print_table(("image", "label", "probability", "then"), rows, right=("probability",))
         return
     for found in rest:
         if found.abstained:
             print(found.shown_path, f"(abstained) {found.probability:.4f}", sep="\t")
+        elif found.others is not None:
+            print(found.shown_path, *(_ranked(found)[: len(found.labels)] or [_NONE]), sep="\t")
         elif found.error is None:
             print(found.shown_path, *_ranked(found), sep="\t")
 
@@ -59,6 +65,14 @@ def _cells(found: "Prediction") -> tuple[str, str, str]:
     return show_name(found.label), f"{found.probability:.4f}", "  ".join(_ranked(found)[1:])
 
 
+def _sets(found: "Prediction") -> tuple[str, str]:
+    """Where an image has several labels: those that it has, and the next ones."""
+    if found.error is not None:
+        return f"({found.error})", ""
+    ranked, number = _ranked(found), len(found.labels)
+    return "  ".join(ranked[:number]) or _NONE, "  ".join(ranked[number:])
+
+
 def _ranked(found: "Prediction") -> list[str]:
-    pairs = zip(found.labels, found.probabilities, strict=True)
+    pairs = zip(found.ranked, found.probabilities, strict=True)
     return [f"{show_name(label)} {share:.4f}" for label, share in pairs]

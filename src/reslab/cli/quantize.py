@@ -27,9 +27,7 @@ class Arguments(NetworkArguments):
         "Engine of the file: OpenVINO (.xml and .bin), the faster on most processors, or ONNX Runtime (.onnx).",
     )
     images: int = knob(300, "Train images to calibrate with.", least=1)
-    max_drop: float = knob(
-        0.5, "Top-1 error, in percentage points, that the int8 network may add.", least=-100, most=100
-    )
+    max_drop: float = knob(0.5, "Error, in percentage points, that the int8 network may add.", least=-100, most=100)
     force: bool = knob(False, "Write the file though it is worse or no faster.")
     out: Path | None = knob(
         None, "File to write; by default model-int8.xml (.onnx) in the run, or MODEL-int8.xml here."

@@ -50,7 +50,8 @@ class Arguments:
     )
     data: str | None = knob(
         None,
-        "Data set: digits (the default), fashion-mnist, cifar10, cifar100, imagenet, or a folder of class folders.",
+        "Data set: digits (the default), fashion-mnist, cifar10, cifar100, imagenet, a folder of class folders, or a "
+        "table of files and labels.",
     )
     classes: Path | None = knob(None, "Text file of a folder's classes, one a line: their order is that of the labels.")
     recipe: str | None = knob(

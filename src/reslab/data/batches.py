@@ -24,8 +24,12 @@ from reslab.data.augment import (
 )
 from reslab.data.dataset import Images, Samples, Split
 from reslab.data.normalization import Normalization
+from reslab.data.targets import Targets
 
-__all__ = ["TrainingBatches", "evaluation_batches", "read_in_parts", "to_channels_last"]
+__all__ = ["Collate", "TrainingBatches", "evaluation_batches", "read_in_parts", "to_channels_last"]
+
+Collate = Callable[[Targets], Any]
+"""Makes what a loss takes of the targets of a batch."""
 
 _READ_AT_ONCE = 128
 
@@ -54,6 +58,7 @@ class TrainingBatches:
         balanced: whether all classes are shown equally often.
         device: an accelerator that keeps the images in its memory and augments them there, to bitwise the same batches;
             None for the CPU's memory, where numpy does it.
+        collate: makes a batch of the images' targets.
     """
 
     split: Split
@@ -66,6 +71,7 @@ class TrainingBatches:
     erase: float = 0.0
     balanced: bool = False
     device: torch.device | None = None
+    collate: Collate = torch.from_numpy
 
     def __post_init__(self) -> None:
         if self.device is not None:
@@ -87,11 +93,11 @@ class TrainingBatches:
         order = epoch_order(self.seed, epoch, num_images)
         return order, *(numbers[order] for numbers in drawn)
 
-    def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
+    def batch(self, iteration: int) -> tuple[Tensor, Any]:
         """The batch of an iteration, from 0.
 
         Returns:
-            images (B, C, H, W) float32 in channels-last layout, and labels (B,) int64.
+            images (B, C, H, W) float32 in channels-last layout, and their targets, as labels (B,) int64.
         """
         positions = np.arange(iteration * self.batch_size, (iteration + 1) * self.batch_size)
         epochs, offsets = np.divmod(positions, len(self.split))
@@ -100,7 +106,7 @@ class TrainingBatches:
             places = offsets[epochs == epoch]
             parts.append(tuple(numbers[places] for numbers in self._epoch(int(epoch))))  # type: ignore[attr-defined]
         chosen, top, left, mirror, erased = (np.concatenate(column) for column in zip(*parts, strict=True))
-        labels = torch.from_numpy(self.split.labels[chosen])
+        labels = self.collate(self.split.labels[chosen])
         if self.device is not None:
             images = self._augment_on(self.device, chosen, top, left, mirror)
             if self.erase:
@@ -152,12 +158,12 @@ class TrainingBatches:
 
 
 def evaluation_batches(
-    split: Samples, normalization: Normalization, batch_size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+    split: Samples, normalization: Normalization, batch_size: int, collate: Collate = torch.from_numpy
+) -> Iterator[tuple[Tensor, Any]]:
     """A split once, in order, not augmented; the last batch may be short. Shapes as in `TrainingBatches.batch`."""
     for start in range(0, len(split), batch_size):
         stop = start + batch_size
-        yield to_channels_last(normalization(split.read(start, stop))), torch.from_numpy(split.labels[start:stop])
+        yield to_channels_last(normalization(split.read(start, stop))), collate(split.labels[start:stop])
 
 
 def read_in_parts(split: Samples, *, asked_to_stop: Callable[[], object] = bool) -> Iterator[Images]:

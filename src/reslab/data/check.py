@@ -4,17 +4,19 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from reslab.console import progress_bar
 from reslab.data.dataset import UNBALANCED
 from reslab.data.findings import CheckReport, Finding, ShardReport
 from reslab.data.inspection import Place, Seen, look, repeated
-from reslab.data.listing import list_folder
+from reslab.data.listing import Listing, list_folder
 from reslab.data.names import UNREADABLE_SUFFIXES, how_to_convert, is_image_name, walk
 from reslab.data.roles import role_folders, subfolders
 from reslab.data.shards import INDEX_NAME, check_shards
 from reslab.data.table import is_table, list_table, split_column
+from reslab.data.targets import ONE_LABEL, form_of
 from reslab.environment import available_cores
 from reslab.errors import DataError
 from reslab.texts import show_name
@@ -81,6 +83,8 @@ def check_folder(folder: Path, *, advance: Callable[[int, int], object] | None =
 def _check_table(table: Path, advance: Callable[[int, int], object] | None) -> CheckReport:
     listing = list_table(table)
     folder = split_column(table)[0].parent
+    if listing.task != ONE_LABEL.task:
+        return _check_targets(folder, listing, advance)
     counts: dict[str, dict[str, int]] = {name: dict.fromkeys(listing.files, 0) for name in listing.classes}
     places: list[Place] = []
     findings: list[Finding] = []
@@ -90,6 +94,26 @@ def _check_table(table: Path, advance: Callable[[int, int], object] | None) -> C
             counts[name][role] = len(files)
         findings += _uneven("", {name: numbers[role] for name, numbers in counts.items() if numbers[role]})
     return _report(folder, places, counts, list(listing.files), findings, listing.notes, advance)
+
+
+def _check_targets(folder: Path, listing: Listing, advance: Callable[[int, int], object] | None) -> CheckReport:
+    """Of images with several labels each."""
+    form, classes = form_of(listing.task), listing.classes
+    counts: dict[str, dict[str, int]] = {name: {} for name in classes}
+    places: list[Place] = []
+    without: dict[str, int] = {}
+    for role, groups in listing.files.items():
+        targets = listing.targets[role]
+        for file, target in zip((file for files in groups for file in files), targets, strict=True):
+            places.append(Place(os.path.relpath(file, folder), role, form.names(target, classes)))
+        for name, number in zip(classes, form.counts(targets, len(classes)).tolist(), strict=True):
+            counts[name][role] = number
+        without[role] = int((~targets.any(axis=1)).sum())
+    totals = {name: sum(numbers.values()) for name, numbers in counts.items()}
+    findings = [Finding(path=name, problem="unused-label") for name, number in totals.items() if not number]
+    findings += [Finding(path=name, problem="single-image") for name, number in totals.items() if number == 1]
+    found = _report(folder, places, counts, list(listing.files), findings, listing.notes, advance)
+    return replace(found, task=listing.task, num_without=without)
 
 
 def _report(  # of what was listed in one way or another

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reslab.data.imagenet import imagenet_names
+from reslab.data.targets import ONE_LABEL, TargetForm, Targets, form_of
 from reslab.errors import DataError
 from reslab.files.hashing import hash_arrays
 
@@ -30,8 +31,9 @@ class Samples(Protocol):
     """Labelled images of one role, wherever they are."""
 
     @property
-    def labels(self) -> Labels:
-        """(N,) int64, indices into the classes."""
+    def labels(self) -> Targets:
+        """What is known of each image, in the form of the data's task: (N,) int64, indices into the classes; or
+        (N, num_classes) uint8, 1 for the labels that an image has."""
 
     @property
     def digest(self) -> str:
@@ -50,7 +52,7 @@ class Samples(Protocol):
     def subset(self, chosen: NDArray[np.int64]) -> Self:
         """Some of the images, in the order given."""
 
-    def with_labels(self, labels: Labels) -> Self:
+    def with_labels(self, labels: Targets) -> Self:
         """The same images with other labels."""
 
 
@@ -60,11 +62,11 @@ class Split:
 
     Args:
         images: (N, H, W, C) uint8; C is 1 or 3.
-        labels: (N,) int64, indices into the classes.
+        labels: (N,) int64, indices into the classes; or the targets of another task.
     """
 
     images: Images
-    labels: Labels
+    labels: Targets
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -87,7 +89,7 @@ class Split:
         """As in `Samples`."""
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
-    def with_labels(self, labels: Labels) -> Self:
+    def with_labels(self, labels: Targets) -> Self:
         """As in `Samples`."""
         return replace(self, labels=labels)
 
@@ -97,19 +99,35 @@ SomeSamples = TypeVar("SomeSamples", bound=Samples)
 
 @dataclass(frozen=True, eq=False)
 class DataSet(Generic[SomeSamples]):
-    """A data set for image classification.
+    """A data set of images with their targets.
 
     Args:
         name: as people call it; a folder's own name for a folder.
         classes: names, in the order of the label indices.
         splits: the images of each role that the data set has; one role at least.
         note: what a reader of a result must know of the data, one sentence or empty.
+        task: that the targets are for, `classification` or `multi-label`.
     """
 
     name: str
     classes: tuple[str, ...]
     splits: Mapping[Role, SomeSamples]
     note: str = ""
+    task: str = ONE_LABEL.task
+
+    @property
+    def form(self) -> TargetForm:
+        """What the targets look like."""
+        return form_of(self.task)
+
+    def need_one_label(self, what: str) -> None:
+        """Raises DataError unless each image has one label.
+
+        Args:
+            what: needs it, as the beginning of a sentence: `shards are`.
+        """
+        if self.task != ONE_LABEL.task:
+            raise DataError(f"{self.name} has several labels an image, and {what} for images with one label.")
 
     @property
     def num_classes(self) -> int:
@@ -142,7 +160,9 @@ class DataSet(Generic[SomeSamples]):
         if num_images == 0:
             return self
         self.check_parts(num_images)
-        return self.parted(*stratified_parts(self.split("train").labels, num_images))
+        labels = self.split("train").labels
+        strata = self.form.strata(labels, least=2, most=min(num_images, len(labels) - num_images))
+        return self.parted(*stratified_parts(strata, num_images))
 
     def check_parts(self, num_images: int) -> None:
         """Refuses to hold out so many images where that cannot be.
@@ -153,15 +173,16 @@ class DataSet(Generic[SomeSamples]):
         train = self.split("train")
         if "val" in self.splits:
             raise DataError(f"{self.name} has a val split of its own; leave data.val_images at 0.")
-        least, most = self.num_classes, len(train) - self.num_classes
+        every = self.num_classes if self.form.needs_every_class else 1
+        least, most = every, len(train) - every
         if not least <= num_images <= most:
             wanted = f"it takes {least:,} to {most:,}" if least <= most else f"{len(train):,} are too few for any"
             raise DataError(
                 f"cannot hold out {num_images:,} of {self.name}'s {len(train):,} train images: with "
                 f"{self.num_classes} classes {wanted}."
             )
-        counts = np.bincount(train.labels, minlength=self.num_classes)
-        if (counts == 1).any():
+        counts = self.form.counts(train.labels, self.num_classes)
+        if self.form.needs_every_class and (counts == 1).any():
             raise DataError(
                 f"cannot hold out of {self.name}: the class {self.classes[int(np.argmax(counts == 1))]!r} has one "
                 "train image, and it takes two to be in both splits."
@@ -185,7 +206,11 @@ class DataSet(Generic[SomeSamples]):
         indices = match_classes(self.classes, classes, self.name)
         if self.classes == tuple(classes):
             return self
-        splits = {role: split.with_labels(indices[split.labels]) for role, split in self.splits.items()}
+        form, number = self.form, len(classes)
+        splits = {
+            role: split.with_labels(form.relabelled(split.labels, indices, number))
+            for role, split in self.splits.items()
+        }
         return replace(self, classes=tuple(classes), splits=splits)
 
     def in_order(self, classes: Sequence[str]) -> Self:
@@ -238,7 +263,7 @@ class ImageData(DataSet[Split]):
         else:
             raise DataError(f"{self.name} has images of {have} channels, and the network takes {channels}.")
         splits = {role: Split(changed[role], split.labels) for role, split in self.splits.items()}
-        return ImageData(self.name, self.classes, splits, self.note)
+        return ImageData(self.name, self.classes, splits, self.note, self.task)
 
 
 def _grey(images: Images) -> Images:
@@ -278,7 +303,7 @@ def match_classes(names: Sequence[str], classes: Sequence[str], owner: str) -> N
     return np.array(found, np.int64)
 
 
-def stratified_parts(labels: Labels, num_images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def stratified_parts(labels: NDArray[np.int64], num_images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices in two parts: the rest, and `num_images` with the same share of every class, each in order."""
     from sklearn.model_selection import train_test_split  # half a second to import, and few runs hold out
 

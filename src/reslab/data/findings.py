@@ -22,6 +22,7 @@ Problem = Literal[
     "placeholder",
     "unbalanced",
     "single-image",
+    "unused-label",
     "tiny",
     "oblong",
     "animated",
@@ -34,7 +35,7 @@ PROBLEMS: dict[Problem, str] = {
     "unreadable": "cannot be decoded",
     "truncated": "ends before the image does",
     "too-large": f"has more than {LARGEST_IMAGE:,} pixels",
-    "in-two-classes": "has the same pixels as an image of another class",
+    "in-two-classes": "has the same pixels as an image of another class, or with other labels",
     "leaked": "has the same pixels as an image of another role: a test on it tells nothing",
     "empty-class": "is a class folder without images",
     "structure": "lists as no data set",
@@ -42,6 +43,7 @@ PROBLEMS: dict[Problem, str] = {
     "placeholder": "may stand for an image that was not there",
     "unbalanced": "has classes of very different sizes; look at the mean error of the classes",
     "single-image": "is a class with one image",
+    "unused-label": "is a label that no image has",
     "tiny": "has fewer than 4 pixels a side",
     "oblong": "is more than 20 times as long as it is wide: a crop shows little of it",
     "animated": "has several pictures, of which the first is used",
@@ -94,6 +96,8 @@ class CheckReport:
         findings: in the order of their paths.
         class_counts: images of each class, by role.
         notes: sentences on what its owner may not have meant so.
+        task: that the data are for; of `multi-label` a class is a label, and an image counts for each that it has.
+        num_without: images without any label, by role; empty where each image has one.
     """
 
     num_images: dict[str, int]
@@ -103,6 +107,8 @@ class CheckReport:
     findings: tuple[Finding, ...]
     class_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    task: str = "classification"
+    num_without: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def blocking(self) -> bool:
@@ -112,10 +118,15 @@ class CheckReport:
     def __str__(self) -> str:
         counts = ", ".join(f"{number:,} {role or 'images'}" for role, number in self.num_images.items())
         (low_width, low_height), (high_width, high_height) = self.sizes
-        classes = count(self.num_classes, "class", "classes")
-        lines = [f"{counts} in {classes}; {low_width}-{high_width} x {low_height}-{high_height} pixels"]
+        several = self.task != "classification"
+        classes = f"with {count(self.num_classes, 'label')}" if several else ""
+        classes = classes or f"in {count(self.num_classes, 'class', 'classes')}"
+        lines = [f"{counts} {classes}; {low_width}-{high_width} x {low_height}-{high_height} pixels"]
         lines.append(", ".join(f"{number:,} {kind}" for kind, number in self.kinds.items()))
         lines += self._table()
+        if several:
+            without = sum(self.num_without.values())
+            lines.append(f"{count(without, 'image')} {'has' if without == 1 else 'have'} none of the labels")
         lines += [f"note: {note}" for note in self.notes]
         for problem, words in PROBLEMS.items():
             found = [finding for finding in self.findings if finding.problem == problem]
@@ -132,7 +143,7 @@ class CheckReport:
         if len(rows) > _MOST_CLASSES:
             half, width = _MOST_CLASSES // 2, len(self.num_images)
             rows = [*rows[:half], (f"({len(rows) - 2 * half:,} more)", *[""] * width), *rows[-half:]]
-        rows = [("class", *(role or "images" for role in self.num_images)), *rows]
+        rows = [("label" if self.num_without else "class", *(role or "images" for role in self.num_images)), *rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return [
             "  ".join(
@@ -150,6 +161,8 @@ class CheckReport:
             "smallest": list(self.sizes[0]),
             "largest": list(self.sizes[1]),
             "kinds": self.kinds,
+            "task": self.task,
+            **({"num_without_labels": dict(self.num_without)} if self.num_without else {}),
             "notes": list(self.notes),
             "blocking": self.blocking,
             "problems": {problem: sum(finding.problem == problem for finding in self.findings) for problem in PROBLEMS},

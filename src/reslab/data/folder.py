@@ -65,7 +65,7 @@ def read_folder(listing: Listing, progress: bool, channels: int | None = None) -
     splits: dict[Role, Split] = {}
     for role in listing.files:
         splits[role] = Split(reader.stack(pixels.pop(role)), listing.labels(role))
-    return ImageData(listing.name, listing.classes, splits)
+    return ImageData(listing.name, listing.classes, splits, task=listing.task)
 
 
 class _Reader:

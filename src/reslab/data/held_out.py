@@ -80,7 +80,7 @@ def hold_out_share(
         DataError: there are too few images of a class, or one cannot be read.
     """
     train = data.split("train")
-    num_images = max(round(share * len(train)), data.num_classes)
+    num_images = max(round(share * len(train)), data.num_classes if data.form.needs_every_class else 1)
     if not isinstance(data, PhotoData) or not isinstance(train, PhotoSplit):
         return data.hold_out(num_images), HeldOut(num_images=num_images)
     data.check_parts(num_images)
@@ -91,11 +91,15 @@ def hold_out_share(
 
     with counting("Comparing photos", len(train), enabled=progress) as advance:
         groups = group_numbers(fingerprint_images(train, advance=advance))
-    folds = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=_SEED)
-    rest, held_out = next(folds.split(np.zeros(len(train)), train.labels, groups))
+    num_folds = max(2, round(1 / share))
+    if not data.form.needs_every_class and int(groups.max()) + 1 < num_folds:
+        raise DataError(f"{data.name} has too few different photos to hold out some; put some into val yourself.")
+    folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=_SEED)
+    strata = data.form.strata(train.labels, least=num_folds, most=len(train) // num_folds)
+    rest, held_out = next(folds.split(np.zeros(len(train)), strata, groups))
     for name, part in (("train", rest), ("val", held_out)):
-        missing = np.flatnonzero(np.bincount(train.labels[part], minlength=data.num_classes) == 0)
-        if len(missing):
+        missing = np.flatnonzero(data.form.counts(train.labels[part], data.num_classes) == 0)
+        if len(missing) and data.form.needs_every_class:
             raise DataError(
                 f"cannot hold out of {data.name}: the class {data.classes[missing[0]]!r} has too few different photos "
                 f"for both train and val, of which {name} would have none. Put some into a folder val/ yourself."

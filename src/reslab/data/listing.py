@@ -3,15 +3,16 @@
 import os
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from reslab.data.dataset import Labels, Role
+from reslab.data.dataset import Role
 from reslab.data.names import is_image_name, walk
 from reslab.data.roles import find_roles, is_role_name, subfolders
 from reslab.data.surprises import check_depth, folder_notes, unreadable_notes
+from reslab.data.targets import ONE_LABEL, Targets
 from reslab.errors import DataError, ReslabWarning
 from reslab.texts import show_name
 
@@ -29,17 +30,23 @@ class Listing:
     Args:
         name: the folder's own.
         classes: the class folders' names, sorted.
-        files: of each role, of each class, the paths.
+        files: of each role, of each class, the paths; where images have other targets than one class, in one group.
         notes: sentences on what its owner may not have meant so.
+        task: that the targets are for.
+        targets: of each role's files, in the form of the task; of classification they follow from the groups.
     """
 
     name: str
     classes: tuple[str, ...]
     files: Mapping[Role, Sequence[Sequence[str]]]
     notes: tuple[str, ...] = ()
+    task: str = ONE_LABEL.task
+    targets: Mapping[Role, Targets] = field(default_factory=dict)
 
-    def labels(self, role: Role) -> Labels:
-        """(N,) class indices of a role's files, one class after the other."""
+    def labels(self, role: Role) -> Targets:
+        """The targets of a role's files, in their order; of classification (N,) class indices, class by class."""
+        if role in self.targets:
+            return self.targets[role]
         counts = [len(files) for files in self.files[role]]
         return np.repeat(np.arange(len(counts)), counts).astype(np.int64)
 

@@ -231,4 +231,4 @@ def _only(data: ImageData, roles: Collection[Role] | None) -> ImageData:
     if not splits:
         has = " and ".join(_ROLES.get(data.name, _TWO_ROLES))
         raise DataError(f"{data.name} has no {' or '.join(roles)} images; it has {has}.")
-    return ImageData(data.name, data.classes, splits, data.note)
+    return ImageData(data.name, data.classes, splits, data.note, data.task)

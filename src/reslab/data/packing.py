@@ -94,6 +94,7 @@ def pack_shards(
         DataError: the folder has a packed data set already, another process is packing into it, or a photo cannot be
             read.
     """
+    data.need_one_label("shards are")
     if shard_bytes < 1:
         raise DataError(f"a shard must have at least one byte, not {shard_bytes}.")
     with _held(out):

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from reslab.data.augment import balanced_order, epoch_order
+from reslab.data.batches import Collate
 from reslab.data.normalization import Normalization
 from reslab.data.photo_transforms import PhotoTransform
 from reslab.data.photos import PhotoSplit
@@ -26,10 +27,10 @@ _AHEAD = 2  # batches that each worker prepares
 
 @dataclass(frozen=True, eq=False)
 class RawBatch:
-    """What a worker prepares: uint8 pixels (B, S, S, 3), labels (B,), shifts (B, 3), erased rectangles (B, 4)."""
+    """What a worker prepares: uint8 pixels (B, S, S, 3), targets, shifts (B, 3), erased rectangles (B, 4)."""
 
     pixels: Tensor
-    labels: Tensor
+    labels: Any
     shifts: Tensor
     erased: Tensor
 
@@ -57,6 +58,7 @@ class PhotoBatches:
         balanced: whether all classes are shown equally often.
         workers: processes; 0 for none.
         device: where the batches go; None for the CPU.
+        collate: makes a batch of the images' targets.
     """
 
     split: PhotoSplit
@@ -69,6 +71,7 @@ class PhotoBatches:
     balanced: bool = False
     workers: int = 0
     device: torch.device | None = None
+    collate: Collate = torch.from_numpy
 
     def __post_init__(self) -> None:
         side = self.transform.train_size
@@ -80,11 +83,11 @@ class PhotoBatches:
         self._next = -1
         self._prepared: Iterator[Any] = iter(())
 
-    def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
+    def batch(self, iteration: int) -> tuple[Tensor, Any]:
         """The batch of an iteration, from 0.
 
         Returns:
-            images (B, 3, S, S) float32 in channels-last layout, and labels (B,) int64.
+            images (B, 3, S, S) float32 in channels-last layout, and their targets, as labels (B,) int64.
 
         Raises:
             DataError: a photo cannot be read or decoded.
@@ -109,7 +112,9 @@ class PhotoBatches:
         self._prepared, self._next = iter(()), -1
 
     def _prepare(self, start: int) -> Iterator[Any]:
-        source = _Source(self.split, self.transform, self.batch_size, self.seed, self.repeats, self.balanced)
+        source = _Source(
+            self.split, self.transform, self.batch_size, self.seed, self.repeats, self.balanced, self.collate
+        )
         iterations = range(start, max(start + 1, self.num_batches))
         if self.workers == 0:
             return (source[iteration] for iteration in iterations)
@@ -152,6 +157,7 @@ class _Source(Dataset[Any]):
     seed: int
     repeats: int
     balanced: bool
+    collate: Collate
 
     def __getitem__(self, iteration: int) -> RawBatch | DataError:
         # An error is handed over as a value: raised in a worker, it would come with the worker's traceback as its text.
@@ -184,7 +190,7 @@ class _Source(Dataset[Any]):
                 raise self.split.named(error, index) from None
             pixels[place] = sample.pixels.permute(1, 2, 0)
             shifts[place], erased[place], chosen[place] = sample.shift, sample.erased, index
-        labels = torch.from_numpy(self.split.labels[chosen])
+        labels = self.collate(self.split.labels[chosen])
         return RawBatch(pixels, labels, torch.from_numpy(shifts), torch.from_numpy(erased))
 
     def _order(self, epoch: int) -> "tuple[NDArray[np.int64], NDArray[np.int64] | None]":

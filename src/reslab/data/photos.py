@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reslab.data.dataset import DataSet, Images, Labels, Role
+from reslab.data.dataset import DataSet, Images, Role
 from reslab.data.decoding import LARGEST_FILE, decode_image
 from reslab.data.listing import Listing
 from reslab.data.preprocessing import Preprocessing
+from reslab.data.targets import Targets
 from reslab.environment import available_cores
 from reslab.errors import DataError
 from reslab.files.hashing import hash_arrays
@@ -123,13 +124,13 @@ class PhotoSplit:
     Args:
         files: of the data set, whatever their role.
         chosen: (N,) numbers of the files of this split, in its order.
-        labels: (N,) int64, indices into the classes.
+        labels: (N,) int64, indices into the classes; or the targets of another task.
         preprocessing: how `read` sees them.
     """
 
     files: Files
     chosen: NDArray[np.int64]
-    labels: Labels
+    labels: Targets
     preprocessing: Preprocessing
 
     def __len__(self) -> int:
@@ -189,7 +190,7 @@ class PhotoSplit:
         """As in `Samples`."""
         return replace(self, chosen=self.chosen[chosen], labels=self.labels[chosen])
 
-    def with_labels(self, labels: Labels) -> Self:
+    def with_labels(self, labels: Targets) -> Self:
         """As in `Samples`."""
         return replace(self, labels=labels)
 
@@ -200,7 +201,7 @@ class PhotoData(DataSet[PhotoSplit]):
     def seen_by(self, preprocessing: Preprocessing) -> "PhotoData":
         """The same photos, seen in another way when a network is tested."""
         splits = {role: replace(split, preprocessing=preprocessing) for role, split in self.splits.items()}
-        return PhotoData(self.name, self.classes, splits, self.note)
+        return PhotoData(self.name, self.classes, splits, self.note, self.task)
 
 
 def list_photos(folder: Path, listing: Listing, preprocessing: Preprocessing) -> PhotoData:
@@ -217,4 +218,4 @@ def list_photos(folder: Path, listing: Listing, preprocessing: Preprocessing) ->
         below = Paths.of(path[prefix:] for files in classes for path in files)
         files = FolderFiles(folder.resolve(), below)
         splits[name] = PhotoSplit(files, np.arange(len(files)), listing.labels(name), preprocessing)
-    return PhotoData(listing.name, listing.classes, splits)
+    return PhotoData(listing.name, listing.classes, splits, task=listing.task)

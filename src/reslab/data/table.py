@@ -1,19 +1,22 @@
-"""Images whose classes stand in a table: a CSV file beside them, as contests and labelling programs give it."""
+"""Images whose labels stand in a table: a CSV file beside them, as contests and labelling programs give it."""
 
 import csv
 import io
 import os
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+
 from reslab.data.dataset import Role
 from reslab.data.listing import Listing
 from reslab.data.names import is_image_name, walk
 from reslab.data.roles import role_of
+from reslab.data.table_labels import SEPARATOR, RowLabels, check_number, read_labels, sorted_classes
+from reslab.data.targets import ONE_LABEL, SEVERAL_LABELS, Targets
 from reslab.errors import DataError
 from reslab.texts import count, show_name
 
@@ -21,11 +24,10 @@ __all__ = ["TABLE_SUFFIXES", "is_table", "list_table", "split_column"]
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 _MOST_BYTES = 1 << 28  # ten times the largest table of ImageNet's 14 million images' names would need
-_LABELS = ("label", "labels", "class", "classes", "class_name", "category", "target", "species", "breed", "tag", "y")
 _ROLES = ("split", "role", "set", "subset", "phase", "partition", "fold")
 _DELIMITERS = ",;\t|"
 _TRIED = 200  # rows by which it is found out which column names the images
-_FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+_MOST_CELLS = 1 << 31  # bytes of the labels of all images
 
 
 def is_table(spec: str | Path) -> bool:
@@ -51,12 +53,14 @@ def list_table(spec: str | Path, roles: Collection[Role] | None = None) -> Listi
     that is left; or there is a column of 0 and 1 for each class. A column called split, set or the like says which role
     an image has; without it all are train's. Classes are sorted, by number where all of them are numbers.
 
+    Images have several labels, or none of them, where a cell holds several, as in `cat|dog`, or a row has several 1.
+
     Args:
         spec: the table, as `is_table` knows it.
         roles: that are wanted; all by default.
 
     Raises:
-        DataError: the table cannot be read, it is not clear which column is which, or an image has two classes.
+        DataError: the table cannot be read, it is not clear which column is which, or two rows of an image differ.
     """
     path, column = split_column(spec)
     header, rows = _read(path)
@@ -64,22 +68,24 @@ def list_table(spec: str | Path, roles: Collection[Role] | None = None) -> Listi
     names = _image_column(path, header, rows, files)
     role_column = next((name for name in header if name.lower() in _ROLES and _are_roles(rows, name)), None)
     others = [name for name in header if name not in (names, role_column)]
-    class_of = _classes(path, column, others, rows)
-    found: dict[str, tuple[Role, str]] = {}
+    labels_of = read_labels(path, column, others, rows)
+    found: dict[str, _Entry] = {}
     notes: list[str] = []
     missing: list[str] = []
     unlabelled = 0
-    for row, label in zip(rows, class_of, strict=True):
+    for row, labels in zip(rows, labels_of.of_rows, strict=True):
         file = files.find(row[names])
         role: Role = role_of(row[role_column]) or "train" if role_column else "train"
         if file is None:
             missing.append(row[names])
-        elif not label:
+        elif not labels and not labels_of.several:
             unlabelled += 1
-        elif found.setdefault(file, (role, label)) != (role, label):
+        elif found.setdefault(file, (role, labels)) != (role, labels):
+            before = found[file]
             raise DataError(
-                f"{show_name(path)} has the image {show_name(file)} twice, as {found[file][1]!r} in {found[file][0]} "
-                f"and as {label!r} in {role}; keep one of the rows."
+                f"{show_name(path)} has the image {show_name(file)} twice, as {SEPARATOR.join(before[1])!r} in "
+                f"{before[0]} and as {SEPARATOR.join(labels)!r} in {role}; keep one of the rows, with all of the "
+                "image's labels, as in cat|dog."
             )
     if missing:
         notes.append(
@@ -90,7 +96,10 @@ def list_table(spec: str | Path, roles: Collection[Role] | None = None) -> Listi
         notes.append(f"{show_name(path)} has {count(unlabelled, 'row')} without a class, passed over.")
     if left := len(files) - len(found):
         notes.append(f"{show_name(path)} has no class for {count(left, 'image')} below {show_name(path.parent)}.")
-    return _listing(path, found, roles, notes)
+    return _listing(path, found, labels_of, roles, notes)
+
+
+_Entry = tuple[Role, tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,47 +193,44 @@ def _are_roles(rows: Iterable[Mapping[str, str]], column: str) -> bool:
     return all(role_of(row[column]) for row in rows)
 
 
-def _classes(path: Path, column: str, others: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
-    """The class of every row; empty where it has none."""
-    if column:
-        if column not in others:
-            raise DataError(f"{show_name(path)} has no column {column!r} of classes; it has {', '.join(others)}.")
-        return [row[column].strip() for row in rows]
-    named = [name for name in others if name.lower() in _LABELS]
-    if not named and len(others) > 1 and all(row[name].strip().lower() in _FLAGS for row in rows for name in others):
-        flags = [[name for name in others if _FLAGS[row[name].strip().lower()]] for row in rows]
-        if several := next((number for number, names in enumerate(flags, start=2) if len(names) > 1), None):
-            raise DataError(f"{show_name(path)} has several classes in row {several}; images have one class here.")
-        return [names[0] if names else "" for names in flags]
-    chosen = named[0] if named else others[0] if len(others) == 1 else None
-    if chosen is None:
-        raise DataError(
-            f"which column of {show_name(path)} has the classes: {', '.join(map(show_name, others))}? Write it as in "
-            f"{show_name(path)}#{show_name(others[0])}."
-        )
-    return [row[chosen].strip() for row in rows]
-
-
 def _listing(
-    path: Path, found: Mapping[str, tuple[Role, str]], roles: Collection[Role] | None, notes: Sequence[str]
+    path: Path,
+    found: Mapping[str, _Entry],
+    labels_of: RowLabels,
+    roles: Collection[Role] | None,
+    notes: Sequence[str],
 ) -> Listing:
-    names = {label for _, label in found.values()}
-    if len(names) > 20 and 2 * len(names) > len(found):
-        raise DataError(
-            f"{show_name(path)} has {len(names):,} classes for {count(len(found), 'image')}: is that the column of "
-            f"the classes? Write another one as in {show_name(path)}#COLUMN."
-        )
-    if not names:
+    classes = sorted_classes({*labels_of.known, *(label for _, labels in found.values() for label in labels)})
+    if not labels_of.known:
+        check_number(path, len(classes), len(found))
+    if not classes:
         raise DataError(f"{show_name(path)} names no image that has a class.")
-    numbers = all(re.fullmatch(r"-?\d{1,18}", name) for name in names)
-    classes = tuple(sorted(names, key=lambda name: (int(name), name)) if numbers else sorted(names))
     have = {role for role, _ in found.values()}
     wanted = [role for role in get_args(Role) if role in have and (roles is None or role in roles)]
     if not wanted:
         raise DataError(f"{show_name(path)} has no {' or '.join(roles or ())} images; it has {' and '.join(have)}.")
     places = {name: number for number, name in enumerate(classes)}
+    name = show_name(path.parent.resolve().name)
+    if labels_of.several:
+        if len(found) * len(classes) > _MOST_CELLS:
+            raise DataError(
+                f"{show_name(path)} has {len(classes):,} labels for {len(found):,} images, which do not fit into "
+                "memory together."
+            )
+        entries = {role: sorted(file for file, entry in found.items() if entry[0] == role) for role in wanted}
+        targets = {role: _marked([found[file][1] for file in own], places) for role, own in entries.items()}
+        groups = {role: [own] for role, own in entries.items()}
+        return Listing(name, classes, groups, tuple(notes), SEVERAL_LABELS.task, targets)
     files: dict[Role, list[list[str]]] = {role: [[] for _ in classes] for role in wanted}
-    for file, (role, label) in sorted(found.items()):
+    for file, (role, labels) in sorted(found.items()):
         if role in files:
-            files[role][places[label]].append(file)
-    return Listing(show_name(path.parent.resolve().name), classes, files, tuple(notes))
+            files[role][places[labels[0]]].append(file)
+    return Listing(name, classes, files, tuple(notes), ONE_LABEL.task)
+
+
+def _marked(labels: Sequence[tuple[str, ...]], places: Mapping[str, int]) -> Targets:
+    """(N, classes) uint8, 1 for the labels of each image."""
+    marks = np.zeros((len(labels), len(places)), np.uint8)
+    for row, names in zip(marks, labels, strict=True):
+        row[[places[name] for name in names]] = 1
+    return marks

@@ -131,6 +131,7 @@ def evaluate_corruptions(
         subject = load_subject(network.reference, images, **network.options)
         seen, note = subject.data, subject.about.note
         run = _runner(subject.trained.model.to(choose_device(device)), subject.trained.normalization)
+    seen.need_one_label("errors under corruptions are")
     samples = seen.split(images.role)
     chosen = np.arange(len(samples))
     if num_images is not None and num_images < len(samples):

@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import softmax
 
 from reslab.data import AnyData, ImageData, Role
 from reslab.data.dataset import Samples
 from reslab.deploy.deployed import Deployed
 from reslab.deploy.gate import logits_of
 from reslab.errors import DataError
-from reslab.evaluation.error_rates import Evaluation, score
 from reslab.evaluation.outcomes import Outcome, judge
 from reslab.files.hashing import file_digest
+from reslab.tasks import Score, find_task
 
 __all__ = ["deployed_outcome", "evaluate_deployed"]
 
@@ -24,8 +23,8 @@ _BATCH = 64
 
 def evaluate_deployed(
     deployed: Deployed, split: Samples, *, batch_size: int = _BATCH, advance: Callable[[int], object] | None = None
-) -> Evaluation:
-    """Error rates of a deployed network, as `reslab.evaluation.evaluate` gives them of PyTorch's.
+) -> Score:
+    """How good a deployed network is, by its task, as `reslab.evaluation.evaluate` says it of PyTorch's.
 
     Args:
         deployed: the network.
@@ -34,7 +33,8 @@ def evaluate_deployed(
         advance: told of the number of images done after every batch.
     """
     logits = torch.from_numpy(logits_of(deployed, split, batch_size, advance))
-    return score([(logits, torch.from_numpy(split.labels))])
+    task = find_task(deployed.about.task)
+    return task.score([(logits, task.collate(split.labels))])
 
 
 def deployed_outcome(
@@ -74,5 +74,5 @@ def deployed_outcome(
     }
     if Path(deployed.name).is_file():
         details["file_sha256"] = file_digest(Path(deployed.name))
-    scores = softmax(logits.astype(np.float64), axis=1).astype(np.float32)
+    scores = find_task(deployed.about.task).array_probabilities(logits).astype(np.float32)
     return judge(deployed.name, scores, fitting, role, details)

@@ -12,7 +12,8 @@ import torch
 from reslab.data.dataset import Images, Role, Samples
 from reslab.deploy.deployed import Deployed, Logits
 from reslab.deploy.quantizers import QuantizationError
-from reslab.evaluation.error_rates import Evaluation, score
+from reslab.tasks import Task
+from reslab.tasks.classification import Classification
 
 __all__ = ["Comparison", "check", "compare", "logits_of"]
 
@@ -30,12 +31,14 @@ class Comparison:
         engine: that ran both.
         split: of the images.
         num_images: that were evaluated.
-        float32_error: top-1 error of the float32 file, in %.
+        float32_error: top-1 error of the float32 file, in %; with several labels an image, 100 less the mean average
+            precision.
         int8_error: likewise of the int8 file.
-        agreement: share of images of which both say the same, in %.
+        agreement: share of answers, one an image or one a label of each, in which both say the same, in %.
         speed_ratio: images/s of the int8 file by those of the float32 file; median of turns, one after the other.
         speed_ratios: of the turns.
         batch_size: images a batch, for the speeds.
+        what: the error is, in words.
     """
 
     engine: str
@@ -47,15 +50,18 @@ class Comparison:
     speed_ratio: float
     speed_ratios: tuple[float, ...]
     batch_size: int
+    what: str = "top-1 error"
 
     @property
     def error_rise(self) -> float:
-        """Top-1 error that int8 adds, in percentage points."""
+        """Error that int8 adds, in percentage points."""
         return self.int8_error - self.float32_error
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
-        return {**asdict(self), "speed_ratios": list(self.speed_ratios), "error_rise": self.error_rise}
+        values = asdict(self)
+        del values["what"]
+        return {**values, "speed_ratios": list(self.speed_ratios), "error_rise": self.error_rise}
 
 
 def compare(
@@ -66,6 +72,7 @@ def compare(
     role: Role,
     batch_size: int = 32,
     advance: Advance | None = None,
+    task: Task | None = None,
 ) -> Comparison:
     """Runs both files on the images, then by turns on some batches of them for their speed.
 
@@ -76,10 +83,13 @@ def compare(
         role: of the split.
         batch_size: images a batch.
         advance: told of the number of images done; each is done twice.
+        task: that the files are for; one label an image by default.
     """
+    asked = task or Classification()
+    targets = asked.collate(split.labels)
     found = [logits_of(deployed, split, batch_size, advance) for deployed in (float32, int8)]
-    errors = [_evaluation(logits, split).top1_error for logits in found]
-    agreement = 100 * float((found[0].argmax(axis=1) == found[1].argmax(axis=1)).mean())
+    errors = [asked.score([(torch.from_numpy(logits), targets)]).error for logits in found]
+    agreement = 100 * float((asked.decisions(found[0]) == asked.decisions(found[1])).mean())
     some = split.read(0, min(batch_size, len(split)))
     ratios = _speed_ratios(float32, int8, np.resize(some, (batch_size, *some.shape[1:])))
     return Comparison(
@@ -92,16 +102,17 @@ def compare(
         speed_ratio=median(ratios),
         speed_ratios=tuple(ratios),
         batch_size=batch_size,
+        what="top-1 error" if asked.words.error == "error" else asked.words.error,
     )
 
 
 def check(comparison: Comparison, max_drop: float) -> None:
-    """Raises QuantizationError if int8 adds more than `max_drop` points of top-1 error, or is not faster."""
+    """Raises QuantizationError if int8 adds more than `max_drop` points of error, or is not faster."""
     complaints = []
     # Not `>`, which NaN would pass.
     if not comparison.error_rise <= max_drop:
         complaints.append(
-            f"its top-1 error is {comparison.int8_error:.2f} % instead of {comparison.float32_error:.2f} % on "
+            f"its {comparison.what} is {comparison.int8_error:.2f} % instead of {comparison.float32_error:.2f} % on "
             f"{comparison.num_images:,} {comparison.split} images, and {max_drop:g} points more are allowed"
         )
     if not comparison.speed_ratio > 1:
@@ -132,10 +143,6 @@ def logits_of(deployed: Deployed, split: Samples, batch_size: int, advance: Adva
         if advance:
             advance(len(logits))
     return np.concatenate(found)
-
-
-def _evaluation(logits: Logits, split: Samples) -> Evaluation:
-    return score([(torch.from_numpy(logits), torch.from_numpy(split.labels))])
 
 
 def _speed_ratios(float32: Deployed, int8: Deployed, images: Images) -> list[float]:

@@ -19,12 +19,14 @@ from reslab.data.preprocessing import Preprocessing
 from reslab.deploy.deployed import Deployed, Logits
 from reslab.environment import available_cores
 from reslab.errors import DataError
+from reslab.tasks import Task, find_task
 from reslab.texts import show_name
 
 __all__ = [
     "AnyImage",
     "NamedImage",
     "Prediction",
+    "UnnamedImage",
     "decode_any",
     "find_images",
     "predict",
@@ -46,7 +48,8 @@ class NamedImage:
     read: Callable[[], bytes]
 
 
-AnyImage: TypeAlias = Path | str | bytes | Image.Image | NDArray[np.uint8] | NamedImage
+UnnamedImage: TypeAlias = bytes | Image.Image | NDArray[np.uint8] | NamedImage
+AnyImage: TypeAlias = Path | str | UnnamedImage
 
 _PIXELS_A_BATCH = 16 * 224 * 224
 _LARGEST_BATCH = 128
@@ -59,11 +62,13 @@ class Prediction:
 
     Args:
         path: of the file; of an image in memory, its number among those that were given, as a path.
-        labels: the classes with the highest probabilities, the highest first; none if there is an error.
-        probabilities: theirs, from 0 to 1.
+        labels: the classes with the highest probabilities, the highest first; none if there is an error. Of a network
+            with several labels an image, those whose probability reaches the threshold: there may be none.
+        probabilities: from 0 to 1, of `ranked`.
         error: why the file could not be used; None if it could.
         abstained: whether the highest probability is below the threshold that was asked for.
         name: of an image that is no file: its address, or `-` for standard input.
+        others: of a network with several labels an image, further ones whose probabilities are told; else None.
     """
 
     path: Path
@@ -72,6 +77,12 @@ class Prediction:
     error: str | None = None
     abstained: bool = False
     name: str | None = None
+    others: tuple[str, ...] | None = None
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """The classes that probabilities are told of, the most probable first; it begins with the labels."""
+        return (*self.labels, *(self.others or ()))
 
     @property
     def label(self) -> str | None:
@@ -89,13 +100,14 @@ class Prediction:
         return show_name(self.path if self.name is None else self.name)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """As plain values; `ranked`, which the probabilities are of, where an image has several labels."""
         return {
             "path": os.fsencode(self.path if self.name is None else self.name).decode(errors="backslashreplace"),
             "label": self.label,
             "probability": self.probability,
             "abstained": self.abstained,
             "labels": list(self.labels),
+            **({} if self.others is None else {"ranked": list(self.ranked)}),
             "probabilities": list(self.probabilities),
             "error": self.error,
         }
@@ -106,7 +118,7 @@ def predict(
     images: Iterable[AnyImage],
     *,
     top: int = 5,
-    threshold: float = 0.0,
+    threshold: float | None = None,
     batch_size: int | None = None,
     decoders: int | None = None,
 ) -> Iterator[Prediction]:
@@ -119,7 +131,8 @@ def predict(
         deployed: the network, as `load_deployed` or `deploy_network` give it.
         images: files by their paths, files' bytes, Pillow's images, or arrays, (H, W), (H, W, 1) or (H, W, 3) uint8.
         top: labels an image, as many as there are classes at most.
-        threshold: probability below which the network abstains; at 0 it never does.
+        threshold: probability below which the network abstains, by default 0, at which it never does; of a network
+            with several labels an image, from which on it has a label, 0.5 by default.
         batch_size: images a forward pass; `usual_batch_size` by default.
         decoders: threads that decode; as many as there are cores by default. Pillow decodes and resizes outside of
             Python's lock, and the system shares the cores out between them and the engine's threads by what there is to
@@ -128,6 +141,7 @@ def predict(
     Raises:
         DataError: counts that are not positive, or a threshold that is no probability.
     """
+    threshold = find_task(deployed.about.task).default_threshold if threshold is None else threshold
     if not 0 <= threshold <= 1:
         raise DataError(f"the threshold must be a probability, from 0 to 1, not {threshold}.")
     batch_size = usual_batch_size(deployed.preprocessing) if batch_size is None else batch_size
@@ -267,22 +281,30 @@ def _batches(views: Iterator[_View], size: int) -> Iterator[list[_View]]:
 def _labelled(
     deployed: Deployed, images: list[Prediction], logits: "Future[Logits] | None", top: int, threshold: float
 ) -> Iterator[Prediction]:
-    rows = iter(logits.result() if logits else ())
-    names = deployed.about.class_names
+    task, names = find_task(deployed.about.task), deployed.about.class_names
+    found = logits.result() if logits else np.empty((0, len(names)), np.float32)
+    rows = iter(_probabilities(task, found))
     for named in images:
         if named.error is not None:
             yield named
             continue
-        row: NDArray[np.float64] = next(rows).astype(np.float64)
-        if not np.isfinite(row).all():
+        probabilities = next(rows)
+        if not np.isfinite(probabilities).all():
             yield replace(named, error="the network answers it with what is no number: its weights are at fault.")
             continue
-        exponents = np.exp(row - row.max())
-        probabilities = exponents / exponents.sum()
-        best = np.argsort(-probabilities, kind="stable")[:top]
+        answer = task.answer(probabilities, names, top, threshold)
         yield replace(
             named,
-            labels=tuple(names[index] for index in best),
-            probabilities=tuple(float(probabilities[index]) for index in best),
-            abstained=not probabilities[best[0]] >= threshold,
+            labels=answer.labels,
+            probabilities=answer.probabilities,
+            abstained=answer.abstained,
+            others=answer.others,
         )
+
+
+def _probabilities(task: Task, logits: Logits) -> NDArray[np.float64]:
+    """(N, num_classes); NaN for an image of which a logit is no finite number."""
+    finite = np.isfinite(logits).all(axis=1)
+    found = np.full(logits.shape, np.nan)
+    found[finite] = task.array_probabilities(logits[finite])
+    return found

@@ -18,7 +18,7 @@ Form = Literal["csv", "json", "jsonl"]
 Write = Callable[[Prediction], None]
 
 COLUMNS = ("path", "rank", "label", "probability", "error", "abstained")
-"""Of the CSV: a row a label, and one row of an image that failed or that the network abstains from."""
+"""Of the CSV: a row a label, and one row of an image that failed, that has none, or that the network abstains from."""
 
 
 def form_of_name(path: Path, asked: Form | None) -> Form:
@@ -83,10 +83,12 @@ def _csv_writer(stream: TextIO) -> Write:
         path = prediction.shown_path
         if prediction.error is not None:
             writer.writerow((path, "", "", "", prediction.error, "false"))
+        elif prediction.others is not None and not prediction.labels:
+            writer.writerow((path, "", "", "", "", "false"))
         elif prediction.abstained:
             writer.writerow((path, "", "", f"{prediction.probability:.6f}", "", "true"))
         else:
-            found = zip(prediction.labels, prediction.probabilities, strict=True)
+            found = zip(prediction.labels, prediction.probabilities, strict=False)  # of others there are more
             writer.writerows(
                 (path, rank, show_name(label), f"{share:.6f}", "", "false")
                 for rank, (label, share) in enumerate(found, 1)

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from reslab.data.loading import NAMED_DATA
+from reslab.data.targets import ONE_LABEL, recorded_task
 from reslab.errors import WeightsError
 from reslab.files.records import record_text
 from reslab.files.regular import read_regular
 from reslab.models.hub import HUB_PREFIX, hub_endpoint, hub_errors, hub_library, split_hub
 from reslab.models.weights import CARD_NAME, NORMALIZATION_NAME, WEIGHTS_NAME, read_card
 from reslab.runs import Run
+from reslab.tasks.words import ONE_LABEL_WORDS, SEVERAL_LABELS_WORDS
 from reslab.texts import show_name, show_size
 from reslab.trained.cards import check_card
 
@@ -143,15 +145,20 @@ def _page(folder: Path, card: Mapping[str, Any], target: str, spec: str | None) 
 
 def _short_page(card: Mapping[str, Any], target: str) -> str:
     """What it is, how good it is, and how to use it."""
-    errors = card.get("errors", {})
-    known = {"val": errors.get("val_error"), "train (not augmented)": errors.get("train_error_clean")}
-    rows = "".join(f"- error on {name}: {value:.2f} %\n" for name, value in known.items() if value is not None)
+    errors, one_label = card.get("errors", {}), recorded_task(card) == ONE_LABEL.task
+    words = ONE_LABEL_WORDS if one_label else SEVERAL_LABELS_WORDS
+    known = {
+        f"{words.error} on val": errors.get("val_error"),
+        f"{words.wrong} on train (not augmented)": errors.get("train_error_clean"),
+    }
+    rows = "".join(f"- {name}: {value:.2f} %\n" for name, value in known.items() if value is not None)
     data = show_name(card["data"].get("name", "images")).replace("`", "'")
+    kind, answer = ("classes", "label") if one_label else ("labels", "labels")
     return (
         "---\nlibrary_name: reslab\npipeline_tag: image-classification\ntags:\n- resnet\n---\n\n"
         f"# {target.partition('/')[2]}\n\n"
-        f"`{card['model']}`, trained on `{data}` ({len(card['classes'])} classes) by the recipe `{card['recipe']}`, "
+        f"`{card['model']}`, trained on `{data}` ({len(card['classes'])} {kind}) by the recipe `{card['recipe']}`, "
         f"seed {card['seed']}, with reslab.\n\n{rows}\n"
         "```python\nimport reslab\n\n"
-        f'network = reslab.load("hub:{target}")\nnetwork.predict("image.jpg").label\n```\n'
+        f'network = reslab.load("hub:{target}")\nnetwork.predict("image.jpg").{answer}\n```\n'
     )

@@ -17,6 +17,7 @@ from reslab.deploy.gate import Comparison, check, compare
 from reslab.deploy.quantizers import QuantizationError
 from reslab.deploy.runtime import Engine, load_deployed
 from reslab.deploy.writing import publish
+from reslab.tasks import find_task
 from reslab.texts import show_size
 from reslab.trained import Trained
 
@@ -66,7 +67,7 @@ class QuantizationReport:
         seen = ", which the network was trained on" if found.split == "train" else ""
         return (
             f"{self.path}: {show_size(self.num_bytes)}, float32 {show_size(self.float32_bytes)}\n"
-            f"top-1 error {found.int8_error:.2f} %, float32 {found.float32_error:.2f} %, on {found.num_images:,} "
+            f"{found.what} {found.int8_error:.2f} %, float32 {found.float32_error:.2f} %, on {found.num_images:,} "
             f"{found.split} images of {self.data}{seen}; they agree on {found.agreement:.2f} %\n"
             f"{found.speed_ratio:.2f} times as fast in {found.engine}, batches of {found.batch_size}"
         )
@@ -91,7 +92,7 @@ class Gate:
     """What an int8 file must be to be written.
 
     Args:
-        max_drop: top-1 error, in percentage points, that int8 may add.
+        max_drop: error, in percentage points, that int8 may add.
         force: whether to write a file that is worse or no faster, too.
         threads: that both files are run with; all available cores by default.
     """
@@ -143,7 +144,7 @@ def quantize(
         load = partial(load_deployed, engine=engine, threads=gate.threads)
         with load(paths[0]) as float32, load(paths[1]) as int8:
             advance = _counting(tell, 2 * len(held_out))
-            comparison = compare(float32, int8, held_out, role=role, advance=advance)
+            comparison = compare(float32, int8, held_out, role=role, advance=advance, task=find_task(data.task))
         refused = _refused(comparison, gate)
         publish(paths[1], out, files.suffixes)
         float32_bytes, num_bytes = (files.num_bytes(path) for path in paths)

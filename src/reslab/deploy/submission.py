@@ -9,11 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 from urllib.parse import urlsplit
 
+from reslab.data.targets import ONE_LABEL
 from reslab.deploy.prediction import NamedImage, Prediction
 from reslab.errors import DataError
 from reslab.files.atomic import write_text
 from reslab.files.regular import read_regular
 from reslab.texts import count, show_name
+from reslab.trained import Description
 
 __all__ = ["Submission"]
 
@@ -30,6 +32,7 @@ class Submission:
         rows: its cells, an id each; what stands behind the ids is what an image that cannot be read keeps.
         classes: the network's, in the order of its outputs.
         of_labels: whether the second column takes the label; else there is a column a class, for its probability.
+        threshold: from which on a column takes 1, and 0 below; None for probabilities.
     """
 
     path: Path
@@ -37,10 +40,34 @@ class Submission:
     rows: tuple[tuple[str, ...], ...]
     classes: tuple[str, ...]
     of_labels: bool
+    threshold: float | None = None
 
     @classmethod
-    def read(cls, path: Path, classes: Sequence[str]) -> Self:
+    def of(cls, path: Path, about: Description, threshold: float | None = None) -> Self:
+        """Reads a sample for a network.
+
+        Args:
+            path: of the sample.
+            about: the network.
+            threshold: as for `read`; of a network with several labels an image alone.
+
+        Raises:
+            DataError: as in `read`, or there is a threshold where each image has one label.
+        """
+        several = about.task != ONE_LABEL.task
+        if threshold is not None and not several:
+            raise DataError("a submission has a label for each id; leave --threshold out.")
+        return cls.read(path, about.class_names, several=several, threshold=threshold)
+
+    @classmethod
+    def read(cls, path: Path, classes: Sequence[str], *, several: bool = False, threshold: float | None = None) -> Self:
         """Reads a sample: an id and a label a row, or an id and a probability for each class.
+
+        Args:
+            path: of the sample.
+            classes: the network's, in the order of its outputs.
+            several: whether an image may have several of them, for which a column of labels has no usual form.
+            threshold: from which on a column takes 1, and 0 below; None for probabilities.
 
         Raises:
             DataError: it cannot be read, an id stands twice, or its columns are neither.
@@ -55,7 +82,19 @@ class Submission:
         twice = [name for name, times in Counter(row[0] for row in rows).items() if times > 1]
         if twice:
             raise DataError(f"{shown} has the id {show_name(twice[0])} twice; an id stands for one image.")
-        found = cls(path=path, header=header, rows=tuple(rows), classes=tuple(classes), of_labels=len(header) == 2)
+        if several and len(header) == 2:
+            raise DataError(
+                f"{shown} has one column for labels, and the network gives several an image; it takes a sample with an "
+                "id and a column for each label."
+            )
+        found = cls(
+            path=path,
+            header=header,
+            rows=tuple(rows),
+            classes=tuple(classes),
+            of_labels=len(header) == 2,
+            threshold=threshold,
+        )
         found._check_columns()
         return found
 
@@ -142,8 +181,11 @@ class Submission:
             elif self.of_labels:
                 yield row[0], prediction.labels[0]
             else:
-                shares = dict(zip(prediction.labels, prediction.probabilities, strict=True))
-                yield [row[0], *(f"{shares[column]:.8g}" for column in self.header[1:])]
+                shares = dict(zip(prediction.ranked, prediction.probabilities, strict=True))
+                yield [row[0], *(self._cell(shares[column]) for column in self.header[1:])]
+
+    def _cell(self, probability: float) -> str:
+        return f"{probability:.8g}" if self.threshold is None else str(int(probability >= self.threshold))
 
 
 def _table(path: Path) -> list[tuple[str, ...]]:

@@ -83,6 +83,8 @@ def evaluate_networks(
     prepared = [_prepared(network, images, protocol, protocol_options or {}) for network in networks]
     if ensemble:
         check_same_images([subject for subject, _ in prepared if isinstance(subject, Subject)])
+    if ensemble:
+        images.load(networks[0].about.data_kind).need_one_label("ensembles are")
     outcomes = []
     for network, (subject, test) in zip(networks, prepared, strict=True):
         seen = images.load(network.about.data_kind) if subject is None else subject.data

@@ -9,10 +9,11 @@ from reslab.lazy import lazy_names
 
 if TYPE_CHECKING:
     from reslab.evaluation.dense import Dense
-    from reslab.evaluation.error_rates import EVALUATION_BATCH, Evaluation, evaluate
+    from reslab.evaluation.error_rates import EVALUATION_BATCH, evaluate
     from reslab.evaluation.precise_bn import Measurement, measure_batch_norm, precise_batch_norm
     from reslab.evaluation.protocols import OneCrop, Shifted, TenCrop
     from reslab.evaluation.scoring import average_scores, predict_split
+    from reslab.tasks.classification import Evaluation
 
 __all__ = [
     "EVALUATION_BATCH",
@@ -32,7 +33,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(("EVALUATION_BATCH", "Evaluation", "evaluate"), "reslab.evaluation.error_rates"),
+        **dict.fromkeys(("EVALUATION_BATCH", "evaluate"), "reslab.evaluation.error_rates"),
+        "Evaluation": "reslab.tasks.classification",
         **dict.fromkeys(("OneCrop", "Shifted", "TenCrop"), "reslab.evaluation.protocols"),
         **dict.fromkeys(("average_scores", "predict_split"), "reslab.evaluation.scoring"),
         "Dense": "reslab.evaluation.dense",

@@ -14,6 +14,7 @@ import numpy as np
 from reslab.data.dataset import Samples
 from reslab.data.normalization import Normalization
 from reslab.data.photos import FolderFiles, PhotoSplit
+from reslab.data.targets import ONE_LABEL
 from reslab.evaluation.protocols import EvaluationProtocol
 from reslab.evaluation.scoring import Scores
 from reslab.files.atomic import atomic_path
@@ -26,7 +27,7 @@ __all__ = ["cached_scores", "scores_key"]
 _SCHEMA = 1
 _LARGEST_CACHE = 2 << 30  # bytes
 _VERSIONS = ("torch", "numpy", "pillow")  # that may change a pixel or a score
-_CODE = ("data", "evaluation", "models")  # likewise
+_CODE = ("data", "evaluation", "models", "tasks")  # likewise
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
@@ -37,6 +38,7 @@ def scores_key(
     normalization: Normalization,
     protocol: EvaluationProtocol,
     device: str,
+    task: str = ONE_LABEL.task,
 ) -> str:
     """Hex sha256 of all that scores depend on; how many images go into a forward pass is none of it.
 
@@ -47,6 +49,7 @@ def scores_key(
         normalization: of the inputs.
         protocol: the views, and what is averaged over them.
         device: torch's name of what computes.
+        task: of the network, which says what probabilities are.
     """
     return hash_json(
         {
@@ -59,6 +62,7 @@ def scores_key(
             "normalization": hash_arrays(normalization.mean, normalization.std),
             "protocol": protocol.to_dict(),
             "device": device,
+            "task": task,
             "versions": {name: _version(name) for name in _VERSIONS},
             "code": _code_digest(),
         }

@@ -125,6 +125,7 @@ def calibrate(
     if trained.about.note:
         raise WeightsError(f"{folder} is not finished; end it with --finish, or go on with --resume.")
     trained.model.to(choose_device(device))
+    subject.data.need_one_label("temperatures are")
     labels = subject.data.split("val").labels
     before = _logits(subject, progress)
     temperature = fit_temperature(before, labels)

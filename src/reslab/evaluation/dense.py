@@ -12,7 +12,17 @@ from torch.nn import functional
 from reslab.data.dataset import Images
 from reslab.data.preprocessing import Interpolation
 from reslab.errors import DataError
-from reslab.evaluation.views import MOST_PIXELS, Average, check_sides, pixels_of, resized, resized_size, scores_of
+from reslab.evaluation.views import (
+    MOST_PIXELS,
+    Average,
+    Probabilities,
+    check_sides,
+    pixels_of,
+    resized,
+    resized_size,
+    scores_of,
+    softmax,
+)
 from reslab.models.build import build
 from reslab.models.features import FeatureNetwork
 from reslab.models.spec import NetSpec
@@ -74,11 +84,11 @@ class Dense:
             views.append(np.stack([pixels, pixels[:, ::-1]]) if self.flips else pixels[np.newaxis])
         return views
 
-    def predict(self, model: FeatureNetwork, inputs: Tensor) -> Tensor:
+    def predict(self, model: FeatureNetwork, inputs: Tensor, probabilities: Probabilities = softmax) -> Tensor:
         """As in `EvaluationProtocol`."""
         features = model.forward_features(inputs)
         if self.pool == "global":
-            return scores_of(model.forward_head(features), self.average)
+            return scores_of(model.forward_head(features), self.average, probabilities)
         num_images, channels, height, width = features.shape
         window = min(self.window[0], height), min(self.window[1], width)
         if isinstance(model, VGG) or model.global_pool != "avg":
@@ -90,7 +100,7 @@ class Dense:
             num_places = pooled.shape[2] * pooled.shape[3]
             places = pooled.permute(0, 2, 3, 1).reshape(num_images * num_places, channels, 1, 1)
         # The pooling in the head then finds nothing left to average.
-        scores = scores_of(model.forward_head(places), self.average)
+        scores = scores_of(model.forward_head(places), self.average, probabilities)
         return scores.reshape(num_images, num_places, -1).mean(dim=1)
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from reslab.evaluation.precise_bn import Measurement, measure_batch_norm, save_m
 from reslab.evaluation.subjects import EvaluationImages, Subject, load_subject
 from reslab.models.weights import read_card
 from reslab.runs import Run
+from reslab.tasks import find_task
 from reslab.trained import Reference
 from reslab.trained.loading import choose_device
 
@@ -31,6 +32,7 @@ class MeasuredRun:
         val_error_before: with the statistics of the run, in %; None where there are no val images.
         val_error_after: with the new ones.
         out: folder of the new weights.
+        what: that error is, in words.
     """
 
     run: Path
@@ -41,16 +43,18 @@ class MeasuredRun:
     val_error_before: float | None
     val_error_after: float | None
     out: Path
+    what: str = "error"
 
     def __str__(self) -> str:
         text = f"{self.data} has no val images to compare on"
         if self.val_error_before is not None:
-            text = f"val error {self.val_error_before:.2f} % before, {self.val_error_after:.2f} % after"
+            text = f"val {self.what} {self.val_error_before:.2f} % before, {self.val_error_after:.2f} % after"
         return f"{text}\nbatch norm: {self.note}\n{self.out}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         values = asdict(self)
+        del values["what"]
         return {**values, "run": str(self.run), "out": str(self.out), "batch_norm": values.pop("note")}
 
 
@@ -116,6 +120,7 @@ def measure_run(
         val_error_before=before,
         val_error_after=after,
         out=destination,
+        what=find_task(subject.data.task).words.error,
     )
 
 
@@ -137,5 +142,6 @@ def _val_error(subject: Subject, progress: bool) -> float | None:
         return None
     split = subject.data.split("val")
     with counting("Evaluating", len(split), enabled=progress) as advance:
-        found = evaluate(subject.trained.model, split, subject.trained.normalization, advance=advance)
-    return found.top1_error
+        task, normalization = find_task(subject.data.task), subject.trained.normalization
+        found = evaluate(subject.trained.model, split, normalization, advance=advance, task=task)
+    return found.error

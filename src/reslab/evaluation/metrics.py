@@ -1,16 +1,12 @@
 """What probabilities say of a network: errors, calibration, classes, confusions and mistakes."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reslab.data.dataset import Labels
-from reslab.evaluation.error_rates import Evaluation, score
 from reslab.evaluation.scoring import Scores
 
 __all__ = [
@@ -21,14 +17,11 @@ __all__ = [
     "calibrate",
     "class_errors",
     "confused_pairs",
-    "score_probabilities",
     "worst_mistakes",
 ]
 
 NUM_BINS = 15
 """Of confidence, as in arXiv 1706.04599."""
-
-_ROWS = 4096  # at once: sorting takes several times their memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,24 +83,6 @@ class Confusion:
     predicted: int
     num_images: int
     share: float
-
-
-def score_probabilities(probabilities: Scores, labels: Labels) -> Evaluation:
-    """Error rates and cross-entropy; a probability that float32 rounds to 0 costs 87.3 nats.
-
-    Args:
-        probabilities: (N, num_classes).
-        labels: (N,) indices of the classes.
-    """
-
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        least = torch.finfo(torch.float32).tiny
-        for start in range(0, len(labels), _ROWS):
-            rows = torch.from_numpy(probabilities[start : start + _ROWS]).double()
-            # In float64, in which the logarithm keeps different probabilities apart.
-            yield rows.clamp_min(least).log(), torch.from_numpy(labels[start : start + _ROWS])
-
-    return score(batches())
 
 
 def calibrate(probabilities: Scores, labels: Labels, *, num_bins: int = NUM_BINS) -> Calibration:

@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from reslab.data import AnyData, Role
-from reslab.data.dataset import UNBALANCED, match_classes
+from reslab.data.dataset import match_classes
 from reslab.errors import ReslabError
 from reslab.evaluation.cache import cached_scores, scores_key
-from reslab.evaluation.error_rates import Evaluation
-from reslab.evaluation.metrics import calibrate, score_probabilities
+from reslab.evaluation.metrics import calibrate
 from reslab.evaluation.protocol_options import describe_protocol
 from reslab.evaluation.protocols import EvaluationProtocol
 from reslab.evaluation.scoring import Scores, average_scores, predict_split
 from reslab.evaluation.subjects import Subject
+from reslab.tasks import Score, Task, find_task
+from reslab.tasks.classification import Evaluation
+from reslab.texts import count, show_name
 
 __all__ = ["Outcome", "check_same_images", "ensemble_outcome", "evaluate_network", "judge"]
 
 _TITLE_WIDTH = 60  # letters a line
+_MOST_LABELS = 40  # whose average precisions are told in words
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,7 @@ class Outcome:
     Args:
         title: of pictures: what was tested, on what and how; two lines.
         scores: (N, num_classes) probabilities.
-        evaluation: of them.
+        evaluation: of them, by the task of the data.
         data: labelled with the scores' class indices.
         role: of the images.
         record: all figures and what they depend on, as plain values.
@@ -39,7 +42,7 @@ class Outcome:
 
     title: str
     scores: Scores
-    evaluation: Evaluation
+    evaluation: Score
     data: AnyData
     role: Role
     record: dict[str, Any]
@@ -48,18 +51,31 @@ class Outcome:
 
     @property
     def errors(self) -> str:
-        """The error rates in words; five answers of five classes or fewer are never wrong, and not worth a word."""
-        found = self.evaluation
-        top5 = f", top-5 error {found.top5_error:.2f} %" if self.data.num_classes > 5 else ""
-        hidden = found.class_imbalance > UNBALANCED
-        mean = f", mean over the classes {found.mean_class_error:.2f} %" if hidden else ""
-        return f"top-1 error {found.top1_error:.2f} %{mean}{top5}"
+        """The error rates in words."""
+        return self.evaluation.tell()
+
+    @property
+    def task(self) -> Task:
+        """What was asked of the images."""
+        return find_task(self.data.task)
+
+    @property
+    def one_label(self) -> Evaluation:
+        """The error rates of a network with one label an image.
+
+        Raises:
+            DataError: it has several.
+        """
+        if not isinstance(self.evaluation, Evaluation):
+            self.data.need_one_label("errors by class are")
+        assert isinstance(self.evaluation, Evaluation)
+        return self.evaluation
 
     def __str__(self) -> str:
         images = f"{self.evaluation.num_images:,} {self.role} images of {self.data.name}"
         sentence = f"{self.errors} on {images}, {self.how}"
         if "best_member" not in self.record:
-            return sentence
+            return "\n".join([sentence, *_by_label(self.record.get("labels", []))])
         gain = self.record["top1_gain"]
         better = f"{abs(gain):.2f} points {'worse' if gain < 0 else 'better'}"
         return f"ensemble: {sentence}\n{better} than the best of its members, {self.record['best_member']}"
@@ -78,18 +94,21 @@ def judge(
         details: for the record; `protocol` among them.
         how: the images were tested, in words.
     """
-    labels = data.split(role).labels
-    evaluation = score_probabilities(scores, labels)
+    labels, task = data.split(role).labels, find_task(data.task)
+    evaluation = task.score_probabilities(scores, labels)
+    one_label = isinstance(evaluation, Evaluation)
     record = {
         "model": name,
+        **({} if one_label else {"task": task.name}),
         **evaluation.to_dict(),
-        "calibration_error": calibrate(scores, labels).error,
+        **({"calibration_error": calibrate(scores, labels).error} if one_label else {}),
         "split": role,
         "data": data.name,
         **details,
+        **({} if one_label else {"labels": evaluation.by_class(data.classes)}),
     }
     protocol = "" if record["protocol"] == "one-crop" else f", {record['protocol']}"
-    title = f"{_short(name)}\non {data.name}, {role}{protocol}: {evaluation.top1_error:.2f} % error"
+    title = f"{_short(name)}\non {data.name}, {role}{protocol}: {evaluation.title}"
     return Outcome(title, scores, evaluation, data, role, record, how)
 
 
@@ -117,16 +136,18 @@ def evaluate_network(
     """
     trained, split = subject.trained, subject.data.split(subject.role)
     normalization, sha256 = trained.about.known_normalization(), str(trained.about.sha256)
+    task = find_task(subject.data.task)
 
     def compute() -> Scores:
         model = trained.model.to(device)
-        return predict_split(model, split, normalization, protocol, batch_size=batch_size, advance=advance)
+        options: dict[str, Any] = {"batch_size": batch_size, "advance": advance, "probabilities": task.probabilities}
+        return predict_split(model, split, normalization, protocol, **options)
 
     scores, cached = None, False
     if use_cache:
         # Labels are no part of scores, and two networks may number the same classes differently.
         unlabelled = split.with_labels(split.labels * 0)
-        key = scores_key(trained.model.spec, sha256, unlabelled, normalization, protocol, device)
+        key = scores_key(trained.model.spec, sha256, unlabelled, normalization, protocol, device, task.name)
         scores, cached = cached_scores(key, (len(split), trained.model.num_classes), compute)
     details = {
         "protocol": protocol.name,
@@ -167,11 +188,12 @@ def ensemble_outcome(members: Sequence[Outcome]) -> Outcome:
     if len(members) < 2:
         raise ReslabError("an ensemble takes two networks or more.")
     first = members[0]
+    first.data.need_one_label("ensembles are")
     aligned = [
         member.scores[:, match_classes(first.data.classes, member.data.classes, first.record["model"])]
         for member in members
     ]
-    best = min(members, key=lambda member: member.evaluation.top1_error)
+    best = min(members, key=lambda member: member.one_label.top1_error)
     shared = ("protocol", "data_sha256", "device")
     name = f"{len(members)} networks together"
     found = judge(
@@ -180,11 +202,30 @@ def ensemble_outcome(members: Sequence[Outcome]) -> Outcome:
     found.record.update(
         model="ensemble",
         best_member=best.record["model"],
-        top1_gain=best.evaluation.top1_error - found.evaluation.top1_error,
-        top5_gain=min(member.evaluation.top5_error for member in members) - found.evaluation.top5_error,
+        top1_gain=best.one_label.top1_error - found.one_label.top1_error,
+        top5_gain=min(member.one_label.top5_error for member in members) - found.one_label.top5_error,
         members=[member.record for member in members],
     )
     return found
+
+
+def _by_label(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Average precisions as lines of text; of many labels the lowest."""
+    if not rows:
+        return []
+    shown = list(rows)
+    if len(rows) > _MOST_LABELS:
+        shown = sorted((row for row in rows if row["num_images"]), key=lambda row: row["average_precision"])
+    shown = shown[:_MOST_LABELS]
+    names = [show_name(row["label"]) for row in shown]
+    width = max(map(len, ["label", *names]))
+    lines = [f"{'label':{width}}  average precision  images"]
+    for name, row in zip(names, shown, strict=True):
+        value = "-" if row["average_precision"] is None else f"{row['average_precision']:.2f} %"
+        lines.append(f"{name:{width}}  {value:>17}  {row['num_images']:>6,}")
+    if left := len(rows) - len(shown):
+        lines.append(f"and {count(left, 'label')} more, which are better or which no image has")
+    return lines
 
 
 def _short(name: str) -> str:

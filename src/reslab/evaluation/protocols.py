@@ -21,11 +21,13 @@ from reslab.evaluation.views import (
     FILTERS,
     MOST_PIXELS,
     Average,
+    Probabilities,
     check_sides,
     pixels_of,
     resized,
     resized_size,
     scores_of,
+    softmax,
 )
 from reslab.models.features import FeatureNetwork
 
@@ -50,8 +52,14 @@ class EvaluationProtocol(Protocol):
             DataError: the image cannot be used so; the message does not name it.
         """
 
-    def predict(self, model: FeatureNetwork, inputs: Tensor) -> Tensor:
-        """Scores of normalised views, (N, C, H, W) to (N, num_classes) float64: of the kind that is averaged."""
+    def predict(self, model: FeatureNetwork, inputs: Tensor, probabilities: Probabilities = softmax) -> Tensor:
+        """Scores of normalised views, (N, C, H, W) to (N, num_classes) float64: of the kind that is averaged.
+
+        Args:
+            model: the network.
+            inputs: the views.
+            probabilities: what it makes of logits.
+        """
 
     def to_dict(self) -> dict[str, Any]:
         """Name and fields, as plain values."""
@@ -75,9 +83,9 @@ class OneCrop:
             return [self.preprocessing(image)[np.newaxis]]
         return [pixels_of(image)[np.newaxis]]
 
-    def predict(self, model: FeatureNetwork, inputs: Tensor) -> Tensor:
+    def predict(self, model: FeatureNetwork, inputs: Tensor, probabilities: Probabilities = softmax) -> Tensor:
         """As in `EvaluationProtocol`."""
-        return scores_of(model(inputs), self.average)
+        return scores_of(model(inputs), self.average, probabilities)
 
     def to_dict(self) -> dict[str, Any]:
         """As in `EvaluationProtocol`; resize and crop are null where images are seen as they are."""
@@ -143,9 +151,9 @@ class TenCrop:
         mirrored = [crops[place][:, ::-1] for place in (*mirrored_corners, mirrored_middle)]
         return [np.stack(upright + mirrored)]
 
-    def predict(self, model: FeatureNetwork, inputs: Tensor) -> Tensor:
+    def predict(self, model: FeatureNetwork, inputs: Tensor, probabilities: Probabilities = softmax) -> Tensor:
         """As in `EvaluationProtocol`."""
-        return scores_of(model(inputs), self.average)
+        return scores_of(model(inputs), self.average, probabilities)
 
     def to_dict(self) -> dict[str, Any]:
         """As in `EvaluationProtocol`."""
@@ -204,9 +212,9 @@ class Shifted:
             views += [view[:, ::-1] for view in views]
         return [np.stack(views)]
 
-    def predict(self, model: FeatureNetwork, inputs: Tensor) -> Tensor:
+    def predict(self, model: FeatureNetwork, inputs: Tensor, probabilities: Probabilities = softmax) -> Tensor:
         """As in `EvaluationProtocol`."""
-        return scores_of(model(inputs), self.average)
+        return scores_of(model(inputs), self.average, probabilities)
 
     def to_dict(self) -> dict[str, Any]:
         """As in `EvaluationProtocol`."""

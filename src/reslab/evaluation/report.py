@@ -24,7 +24,8 @@ _ALL_UP_TO = 30  # classes that a confusion matrix shows whether they occur or n
 
 
 def write_scores(outcome: Outcome, path: Path) -> None:
-    """Writes `scores` (N, num_classes) float32 after the softmax, `labels` (N,) int64, and `paths` (N,) text, which are
+    """Writes `scores` (N, num_classes) float32 after the softmax, `labels` (N,) int64, or of several labels an
+    image (N, num_classes), and `paths` (N,) text, which are
     files' names below the data's folder, or the images' numbers."""
     labels = outcome.data.split(outcome.role).labels
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
@@ -33,7 +34,7 @@ def write_scores(outcome: Outcome, path: Path) -> None:
 
 def draw_confusion(outcome: Outcome, path: Path) -> list[str]:
     """Draws the confusion matrix, of a thousand classes those that occur, and returns the names in it."""
-    confusion, names, title = outcome.evaluation.confusion, _readable(outcome), outcome.title
+    confusion, names, title = outcome.one_label.confusion, _readable(outcome), outcome.title
     occurring = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
     if len(names) > _ALL_UP_TO and len(occurring) < len(names):
         confusion, names = confusion[np.ix_(occurring, occurring)], [names[index] for index in occurring]
@@ -44,8 +45,12 @@ def draw_confusion(outcome: Outcome, path: Path) -> list[str]:
 
 def write_report(outcome: Outcome, folder: Path) -> list[str]:
     """Writes report.json, classes.csv, confusion.png, reliability.png and mistakes.png into a folder, and returns the
-    names in the pictures."""
+    names in the pictures; of several labels an image report.json and labels.csv."""
     folder.mkdir(parents=True, exist_ok=True)
+    if rows := outcome.record.get("labels"):
+        write_json(folder / "report.json", outcome.record)
+        _write_csv(folder / "labels.csv", rows, "average_precision")
+        return []
     labels = outcome.data.split(outcome.role).labels
     calibration = calibrate(outcome.scores, labels)
     mistakes = worst_mistakes(outcome.scores, labels, _NUM_MISTAKES).tolist()
@@ -60,10 +65,7 @@ def write_report(outcome: Outcome, folder: Path) -> list[str]:
             "worst_mistakes": _mistake_rows(outcome, mistakes),
         },
     )
-    with atomic_path(folder / "classes.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ("index", "class", "num_images", "error"))
-        writer.writeheader()
-        writer.writerows(row | {"error": f"{row['error']:.4f}"} for row in classes)
+    _write_csv(folder / "classes.csv", classes, "error")
     drawn = draw_confusion(outcome, folder / "confusion.png")
     title = f"{outcome.title}, calibration error {calibration.error:.2f} %"
     plot_reliability(
@@ -96,11 +98,19 @@ def missing_glyphs(texts: Sequence[str]) -> str:
     return "".join(fonts_for(texts)[1])
 
 
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]], rounded: str) -> None:
+    """A table of rows with the same keys, one of which is rounded, or empty where it is None."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, tuple(rows[0]))
+        writer.writeheader()
+        writer.writerows(row | {rounded: "" if row[rounded] is None else f"{row[rounded]:.4f}"} for row in rows)
+
+
 def _class_rows(outcome: Outcome) -> list[dict[str, Any]]:
     names = _readable(outcome)
     return [
         {"index": row.index, "class": names[row.index], "num_images": row.num_images, "error": row.error}
-        for row in class_errors(outcome.evaluation.confusion)
+        for row in class_errors(outcome.one_label.confusion)
     ]
 
 
@@ -113,7 +123,7 @@ def _pair_rows(outcome: Outcome) -> list[dict[str, Any]]:
             "num_images": pair.num_images,
             "share": pair.share,
         }
-        for pair in confused_pairs(outcome.evaluation.confusion, _NUM_PAIRS)
+        for pair in confused_pairs(outcome.one_label.confusion, _NUM_PAIRS)
     ]
 
 

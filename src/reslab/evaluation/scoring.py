@@ -17,6 +17,7 @@ from reslab.environment import available_cores
 from reslab.errors import DataError
 from reslab.evaluation.error_rates import EVALUATION_BATCH
 from reslab.evaluation.protocols import EvaluationProtocol, OneCrop
+from reslab.evaluation.views import Probabilities, softmax
 from reslab.models.devices import exact_arithmetic
 from reslab.models.features import FeatureNetwork
 
@@ -37,6 +38,7 @@ def predict_split(
     *,
     batch_size: int | None = None,
     advance: Callable[[int], object] | None = None,
+    probabilities: Probabilities = softmax,
 ) -> Scores:
     """Probabilities of every image under a protocol; the network's training flag is left as it was.
 
@@ -49,11 +51,12 @@ def predict_split(
         batch_size: views of one shape in a forward pass at most; 16 of 224x224 pixels, and as many pixels of others up
             to 250 views, by default. The result depends on it by rounding errors alone.
         advance: told of the number of images done.
+        probabilities: what the network's task makes of logits.
 
     Raises:
         DataError: an image cannot be read, or not be used so.
     """
-    passes = _Passes(model, normalization, protocol, len(split), batch_size, advance)
+    passes = _Passes(model, normalization, protocol, len(split), batch_size, advance, probabilities)
     was_training = model.training
     model.eval()
     try:
@@ -86,7 +89,9 @@ class _Passes:
         num_images: int,
         batch_size: int | None,
         advance: Callable[[int], object] | None,
+        probabilities: Probabilities,
     ) -> None:
+        self.probabilities = probabilities
         self.model, self.normalization, self.protocol = model, normalization, protocol
         self.device = next(model.parameters()).device
         self.batch_size, self.advance = batch_size, advance
@@ -124,7 +129,7 @@ class _Passes:
         _, height, width, _ = images.shape
         self.pending_pixels -= len(images) * height * width
         inputs = to_channels_last(self.normalization.at(height, width)(images))
-        found = self.protocol.predict(self.model, inputs.to(self.device, non_blocking=True)).numpy()
+        found = self.protocol.predict(self.model, inputs.to(self.device, non_blocking=True), self.probabilities).numpy()
         num_done = 0
         for (index, _), scores in zip(batch, found, strict=True):
             total, left = self.sums[index]
@@ -138,8 +143,8 @@ class _Passes:
 
     def _finish(self, index: int) -> None:
         total, _ = self.sums.pop(index)
-        mean = torch.from_numpy(total / self.num_views.pop(index))
-        self.scores[index] = (mean.softmax(dim=0) if self.protocol.average == "logits" else mean).numpy()
+        mean = torch.from_numpy(total / self.num_views.pop(index))[None]
+        self.scores[index] = (self.probabilities(mean) if self.protocol.average == "logits" else mean)[0].numpy()
 
 
 def _prepared(split: Samples, protocol: EvaluationProtocol) -> Iterator[tuple[int, list[Images]]]:

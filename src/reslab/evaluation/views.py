@@ -1,6 +1,6 @@
 """What test protocols share: resized images, their pixels, and what is averaged over views."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,18 @@ from reslab.data.decoding import in_mode
 from reslab.data.preprocessing import FILTERS, LARGEST_SIDE, Interpolation
 from reslab.errors import DataError
 
-__all__ = ["FILTERS", "MOST_PIXELS", "Average", "check_sides", "pixels_of", "resized", "resized_size", "scores_of"]
+__all__ = [
+    "FILTERS",
+    "MOST_PIXELS",
+    "Average",
+    "Probabilities",
+    "check_sides",
+    "pixels_of",
+    "resized",
+    "resized_size",
+    "scores_of",
+    "softmax",
+]
 
 Average = Literal["probabilities", "logits"]
 
@@ -21,10 +32,19 @@ MOST_PIXELS = 16_000_000
 """Of a resized image; a network's activations take a hundred times as many bytes and more."""
 
 
-def scores_of(logits: Tensor, average: Average) -> Tensor:
+Probabilities = Callable[[Tensor], Tensor]
+"""(N, num_classes) logits to probabilities."""
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Probabilities where each image has one label."""
+    return logits.softmax(dim=1)
+
+
+def scores_of(logits: Tensor, average: Average, probabilities: Probabilities = softmax) -> Tensor:
     """What is averaged, in float64, in which the order of the additions does not show."""
     logits = logits.to("cpu", torch.float64)
-    return logits.softmax(dim=1) if average == "probabilities" else logits
+    return probabilities(logits) if average == "probabilities" else logits
 
 
 def check_sides(sides: Sequence[int]) -> None:

@@ -46,12 +46,12 @@ def model_card(findings: Findings, license: str | None = None) -> str:
         "changed": findings.changed,
         "facts": [(_escaped(key), _escaped(value)) for key, value in training_facts(findings)],
         "role": findings.role,
-        "error": f"{outcome.evaluation.top1_error:.2f}",
+        "error": f"{outcome.one_label.top1_error:.2f}",
         "low": f"{findings.interval.low:.1f}",
         "high": f"{findings.interval.high:.1f}",
         "num_images": f"{outcome.evaluation.num_images:,}",
-        "top5": f"{outcome.evaluation.top5_error:.2f}" if len(classes) > 5 else "",
-        "mean_class_error": f"{outcome.evaluation.mean_class_error:.2f}",
+        "top5": f"{outcome.one_label.top5_error:.2f}" if len(classes) > 5 else "",
+        "mean_class_error": f"{outcome.one_label.mean_class_error:.2f}",
         "calibration": f"{outcome.record['calibration_error']:.1f}",
         "chosen_on_val": findings.role == "val" and findings.kept_best,
         "leaked": findings.duplicates.num_leaked if findings.duplicates else 0,
@@ -80,7 +80,7 @@ def _front(findings: Findings, license: str | None) -> dict[str, Any]:
         {
             "task": {"type": "image-classification"},
             "dataset": {"type": data, "name": show_name(record["data"]["name"]), "split": findings.role},
-            "metrics": [{**accuracy, "value": round(1 - outcome.evaluation.top1_error / 100, 6)}],
+            "metrics": [{**accuracy, "value": round(1 - outcome.one_label.top1_error / 100, 6)}],
         }
     ]
     return {

@@ -49,7 +49,7 @@ def contents(findings: Findings) -> dict[str, Any]:
         "interval": findings.interval,
         "always": {"name": names[int(counts.argmax())], "error": 100 * float(1 - counts.max() / counts.sum())},
         "names": names,
-        "unbalanced": outcome.evaluation.class_imbalance > UNBALANCED,
+        "unbalanced": outcome.one_label.class_imbalance > UNBALANCED,
         "chosen_on_val": findings.role == "val" and findings.kept_best,
         "data": _data(findings, names),
         "training": training_facts(findings),
@@ -166,10 +166,10 @@ def flat_lines(table: dict[str, Any], path: str = "") -> Iterator[str]:
 
 def _classes(findings: Findings, names: Sequence[str]) -> list[dict[str, Any]]:
     """Errors by class, the largest first."""
-    matrix = findings.outcome.evaluation.confusion.copy()
+    matrix = findings.outcome.one_label.confusion.copy()
     np.fill_diagonal(matrix, 0)
     rows = []
-    for found in class_errors(findings.outcome.evaluation.confusion):
+    for found in class_errors(findings.outcome.one_label.confusion):
         taken = matrix[found.index]
         interval = error_interval(found.error, found.num_images)
         rows.append(
@@ -187,7 +187,7 @@ def _classes(findings: Findings, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _confusion(findings: Findings, names: list[str]) -> Markup:
-    matrix, shown = findings.outcome.evaluation.confusion, names
+    matrix, shown = findings.outcome.one_label.confusion, names
     occurring = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
     if len(names) > _ALL_UP_TO and len(occurring) < len(names):
         matrix, shown = matrix[np.ix_(occurring, occurring)], [names[index] for index in occurring]
@@ -195,7 +195,7 @@ def _confusion(findings: Findings, names: list[str]) -> Markup:
 
 
 def _pairs(findings: Findings, names: Sequence[str]) -> list[tuple[str, str, int, float]]:
-    found = confused_pairs(findings.outcome.evaluation.confusion, _PAIRS)
+    found = confused_pairs(findings.outcome.one_label.confusion, _PAIRS)
     return [(names[pair.truth], names[pair.predicted], pair.num_images, pair.share) for pair in found]
 
 

@@ -14,6 +14,7 @@ from reslab.evaluation.cache import cached_scores, scores_key
 from reslab.evaluation.protocols import OneCrop
 from reslab.evaluation.scoring import Scores
 from reslab.files.hashing import hash_json
+from reslab.tasks import find_task
 from reslab.trained import Trained
 
 __all__ = ["Embedding", "Features", "embed", "nearest"]
@@ -56,6 +57,8 @@ def embed(
     width = model.classifier_inputs()
     size = usual_batch_size(trained.about.preprocessing)
 
+    task = find_task(trained.about.task)
+
     def compute() -> NDArray[np.float32]:
         rows = np.empty((len(split), width + model.num_classes), np.float32)
         done = 0
@@ -63,7 +66,7 @@ def embed(
         with torch.inference_mode():
             for images, labels in evaluation_batches(split, normalization, size):
                 features = model.forward_head(model.forward_features(images.to(device)), pre_logits=True)
-                scores = model.get_classifier()(features).double().softmax(dim=1)
+                scores = task.probabilities(model.get_classifier()(features).double())
                 rows[done : done + len(labels)] = torch.cat([features.float(), scores.float()], dim=1).cpu().numpy()
                 done += len(labels)
                 if advance:
@@ -72,7 +75,7 @@ def embed(
 
     if use_cache:
         unlabelled = split.with_labels(split.labels * 0)
-        own = scores_key(model.spec, str(trained.sha256), unlabelled, normalization, OneCrop(), str(device))
+        own = scores_key(model.spec, str(trained.sha256), unlabelled, normalization, OneCrop(), str(device), task.name)
         key = hash_json({"embedding": _SCHEMA, "scores": own})
         rows, found = cached_scores(key, (len(split), width + model.num_classes), compute)
         if found and advance:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from reslab.data.dataset import Images
@@ -20,9 +19,10 @@ from reslab.environment import available_cores
 from reslab.errors import DataError, ReslabError, WeightsError, suggestion
 from reslab.explain.activation import Maps, class_activation
 from reslab.explain.neighbours import Neighbour, TrainingImages
-from reslab.explain.occlusion import occlusion_maps, softmax
+from reslab.explain.occlusion import occlusion_maps
 from reslab.explain.overlay import Photo, draw_map, photo_of
 from reslab.explain.sheet import write_sheet
+from reslab.tasks import find_task
 from reslab.texts import show_name
 from reslab.trained import Description, Reference, Trained
 
@@ -80,14 +80,16 @@ class Explanation:
 
     Args:
         path: of the file; of an image in memory, its number among those that were given, as a path.
-        labels: the classes with the highest probabilities, the highest first; none if there is an error.
-        probabilities: theirs, from 0 to 1.
+        labels: the classes with the highest probabilities, the highest first; none if there is an error. Where an image
+            has several, those that the network finds: there may be none.
+        probabilities: from 0 to 1, of the labels, and of `others` behind them.
         method: of the maps.
         maps: one for each class that is explained.
         neighbours: the most similar training images, the first one the most.
         photo: the image, small, and the part of it that the network sees.
         picture: the file that shows it all; None where none was asked for.
         error: why the image could not be used; None if it could.
+        others: where an image has several labels, the next ones; else None.
     """
 
     path: Path
@@ -99,6 +101,14 @@ class Explanation:
     photo: Photo | None = None
     picture: Path | None = None
     error: str | None = None
+    others: tuple[str, ...] | None = None
+
+    @property
+    def answer(self) -> str:
+        """The labels in words, with their probabilities; the most probable one where each image has one label."""
+        labels = self.labels if self.others is not None else self.labels[:1]
+        found = zip(labels, self.probabilities, strict=False)
+        return ", ".join(f"{label} {100 * probability:.1f} %" for label, probability in found) or "none of the labels"
 
     @property
     def shown_path(self) -> str:
@@ -114,6 +124,7 @@ class Explanation:
         return {
             "path": _as_text(self.path),
             "labels": list(self.labels),
+            **({} if self.others is None else {"ranked": [*self.labels, *self.others]}),
             "probabilities": list(self.probabilities),
             "method": self.method,
             "explained": [{"label": found.label, "probability": found.probability} for found in self.maps],
@@ -215,16 +226,18 @@ class _Explainer:
             logits, maps = class_activation(self.network.trained, views, given)
         else:
             logits = self.network.deployed(views)
-        scores = softmax(logits)
-        chosen: NDArray[np.int64] = scores.argmax(axis=1)[:, np.newaxis] if given is None else given
+        task = find_task(about.task)
+        scores = task.array_probabilities(logits)
+        chosen = task.explained(scores) if given is None else given
         near = self.among.nearest(views, self.num_neighbours) if self.among else [()] * len(views)
         for number, (row, explained) in enumerate(zip(scores, chosen.tolist(), strict=True)):
-            best = np.argsort(-row, kind="stable")[:_TOP]
+            answer = task.answer(row, names, _TOP, task.default_threshold)
             own = maps[number] if self.method == "cam" else self._occluded(views[number], explained)
             yield Explanation(
                 path=Path(),
-                labels=tuple(names[place] for place in best),
-                probabilities=tuple(float(row[place]) for place in best),
+                labels=answer.labels,
+                probabilities=answer.probabilities,
+                others=answer.others,
                 method=self.method,
                 maps=tuple(
                     ClassMap(label=names[place], probability=float(row[place]), values=values)
@@ -277,7 +290,7 @@ def _draw(found: Explanation, path: Path) -> None:
     """The photo, the maps over it, and its neighbours, side by side."""
     assert found.photo is not None
     images = [found.photo.picture, *found.overlays(), *(item.image for item in found.neighbours)]
-    captions = [[show_name(found.path.name), f"answer: {found.labels[0]} {100 * found.probabilities[0]:.1f} %"]]
+    captions = [[show_name(found.path.name), f"answer: {found.answer}"]]
     way = _WORDS[found.method]
     captions += [[f"{way}: {own.label}", f"probability {100 * own.probability:.1f} %"] for own in found.maps]
     captions += [[f"train: {item.label}", f"similarity {item.similarity:.3f}"] for item in found.neighbours]

@@ -12,7 +12,7 @@ from reslab.data import AnyData, Role, available_roles
 from reslab.data.dataset import Samples
 from reslab.data.duplicates import Fingerprints, duplicate_groups, fingerprint_images
 from reslab.data.held_out import NONE_HELD_OUT
-from reslab.errors import CheckpointError, DataError, ReslabError, WeightsError
+from reslab.errors import CheckpointError, DataError, WeightsError
 from reslab.evaluation.outcomes import Outcome, judge
 from reslab.evaluation.subjects import EvaluationImages, load_subject
 from reslab.explain.embedding import Embedding, embed
@@ -165,7 +165,7 @@ def find_out(
         data=known,
         role=role,
         outcome=outcome,
-        interval=error_interval(evaluation.top1_error, evaluation.num_images),
+        interval=error_interval(evaluation.error, evaluation.num_images),
         embedding=embedding,
         suspicious=suspicious_labels(embedding.scores, shown.labels),
         train=train,
@@ -189,8 +189,7 @@ def _load(
         tested = load_subject(reference, EvaluationImages(spec, "test", NONE_HELD_OUT, data_dir, progress)).data
         splits: dict[Role, Any] = {**known.splits, "test": tested.split("test")}
         known = replace(known, splits=splits)
-    if any(found.labels.ndim != 1 for found in known.splits.values()):
-        raise ReslabError(f"{spec} has several labels an image; reports are about networks with one label an image.")
+    known.need_one_label("reports are")
     return subject.trained, known
 
 

@@ -12,6 +12,7 @@ from reslab.console import counting
 from reslab.data.batches import to_channels_last
 from reslab.data.dataset import Images, Samples
 from reslab.data.photos import PhotoSplit
+from reslab.data.targets import form_of
 from reslab.errors import ReslabWarning, WeightsError
 from reslab.evaluation.subjects import EvaluationImages, load_subject
 from reslab.explain.embedding import Features, embed, nearest
@@ -110,7 +111,7 @@ class TrainingImages:
 
     def _neighbour(self, index: int, similarity: float) -> Neighbour:
         name = self.split.name(index) if isinstance(self.split, PhotoSplit) else str(index)
-        label = self.classes[int(self.split.labels[index])]
+        label = form_of(self.trained.about.task).names(self.split.labels[index], self.classes)
         return Neighbour(name=name, label=label, similarity=similarity, image=picture_of(self.split, index))
 
 

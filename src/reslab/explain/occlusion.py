@@ -13,20 +13,13 @@ from reslab.deploy.deployed import Deployed, Logits
 from reslab.deploy.prediction import usual_batch_size
 from reslab.errors import ReslabError
 from reslab.explain.activation import Maps
+from reslab.tasks import find_task
 
-__all__ = ["Scores", "occlusion_maps", "softmax", "usual_window"]
+__all__ = ["Scores", "occlusion_maps", "usual_window"]
 
 Scores = NDArray[np.float64]
 
 _WINDOWS_A_SIDE = 7
-
-
-def softmax(logits: Logits) -> Scores:
-    """(N, num_classes) logits to probabilities, in float64."""
-    rows = logits.astype(np.float64)
-    exponents = np.exp(rows - rows.max(axis=1, keepdims=True))
-    found: Scores = exponents / exponents.sum(axis=1, keepdims=True)
-    return found
 
 
 def usual_window(height: int, width: int) -> int:
@@ -42,7 +35,7 @@ def occlusion_maps(
     window: int | None = None,
     step: int | None = None,
     fill: Sequence[int] | None = None,
-    scores: Callable[[Logits], Scores] = softmax,
+    scores: Callable[[Logits], Scores] | None = None,
 ) -> Maps:
     """How far the scores of classes fall when a square window is covered: the mean over the windows that cover a pixel.
 
@@ -54,8 +47,7 @@ def occlusion_maps(
         step: from one window to the next, half of the window by default; the last ones may reach beyond the edge.
         fill: the colour, one number a channel, from 0 to 255; the mean colour of the image by default, which exported
             files need not say.
-        scores: (N, num_classes) logits to what is explained; a network with several labels an image has others than
-            the softmax.
+        scores: (N, num_classes) logits to what is explained; the probabilities of the network's task by default.
 
     Returns:
         (K, H, W): positive where covering lowers the score.
@@ -64,6 +56,7 @@ def occlusion_maps(
         ReslabError: a window or step that is not positive, or a step larger than the window, which would leave
             pixels out.
     """
+    scores = scores or find_task(deployed.about.task).array_probabilities
     height, width, _ = image.shape
     window = usual_window(height, width) if window is None else min(window, max(height, width))
     step = max(1, window // 2) if step is None else step

@@ -64,12 +64,17 @@ class Planner:
         """The data as a training sees them, test images too."""
         spec = absolute_spec(self.choices.data)
         if not self.experiment.trains:
-            return load_data(spec, data_dir=self.data_dir, progress=progress)
+            return self._checked(load_data(spec, data_dir=self.data_dir, progress=progress))
         first = load_data(spec, data_dir=self.data_dir, roles=["train", "val", "test"], progress=progress)
         recipe = arm_recipe(self.experiment, self.experiment.arms[0], self.choices, first, 1_000)
-        data, _ = load_inputs(first, recipe.data, self.data_dir, progress, test_curve=True)
+        data, _ = load_inputs(self._checked(first), recipe.data, self.data_dir, progress, test_curve=True)
         for role in ("train", "test"):
             data.split(role)  # which says if there is none
+        return data
+
+    @staticmethod
+    def _checked(data: AnyData) -> AnyData:
+        data.need_one_label("the paper's experiments are")
         return data
 
     @property

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from reslab.data.targets import recorded_task
 from reslab.errors import WeightsError
 from reslab.files.reading import naming
 from reslab.files.shapes import Shape, check_shape
@@ -15,6 +16,7 @@ LARGEST_INPUT = 1 << 14
 # What is read of a card, by its kinds (`reslab.files.shapes`); what version 0.1.0 did not write may be missing.
 _CARD: Shape = {
     "net": dict,
+    "task?": str,
     "classes": [str],
     "data": {"height": int, "width": int},
     "normalization": {"kind": str, "mean": [float], "std": [float]},
@@ -41,6 +43,7 @@ def check_card(path: Path, card: Any) -> None:
     check_shape(path, card, _CARD, WeightsError)
     with naming(path, WeightsError):
         spec = NetSpec.from_dict(card["net"])
+        recorded_task(card)
     if spec.num_classes and len(card["classes"]) != spec.num_classes:
         raise WeightsError(
             f"{path} is damaged: it names {len(card['classes'])} classes, and its network has {spec.num_classes}."

@@ -14,6 +14,7 @@ from reslab.data.loading import AnyData, DataKind
 from reslab.data.normalization import Normalization
 from reslab.data.photos import PhotoData
 from reslab.data.preprocessing import PHOTO_CROP_SHARE, Interpolation, Preprocessing
+from reslab.data.targets import ONE_LABEL, form_of
 from reslab.errors import DataError, WeightsError
 
 __all__ = ["LARGEST_WHOLE_SIDE", "Description", "usual_view"]
@@ -22,7 +23,7 @@ LARGEST_WHOLE_SIDE = 128
 """Pixels: networks for smaller images see them whole, and those for larger ones a crop of a resized photo."""
 
 _PREPROCESSING, _CLASSES, _WHOLE = "reslab.preprocessing", "reslab.classes", "reslab.sees_whole"
-_TEMPERATURE = "reslab.temperature"
+_TEMPERATURE, _TASK = "reslab.temperature", "reslab.task"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +45,7 @@ class Description:
         held_out: of train, for validation.
         note: what a user must know of the weights, a sentence; or empty.
         temperature: by which the logits were divided after training; 1 where they were not.
+        task: what it is asked of an image, `classification` or `multi-label`.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Description:
     held_out: HeldOut = NONE_HELD_OUT
     note: str = ""
     temperature: float = 1.0
+    task: str = ONE_LABEL.task
 
     @property
     def channels(self) -> int:
@@ -100,6 +103,12 @@ class Description:
         Raises:
             DataError: the network does not know a class, or the images cannot be its inputs.
         """
+        if self.task != data.task:
+            kinds = {True: "one label an image", False: "several labels an image"}
+            raise DataError(
+                f"{data.name} has {kinds[data.task == ONE_LABEL.task]}, and {self.name} was trained with "
+                f"{kinds[self.task == ONE_LABEL.task]}."
+            )
         fitting: AnyData
         if isinstance(data, PhotoData):
             fitting = data.seen_by(self.preprocessing)
@@ -155,6 +164,7 @@ class Description:
             "reslab.model": self.model,
             _PREPROCESSING: self.preprocessing.to_json(),
             _WHOLE: json.dumps(self.sees_whole),
+            _TASK: self.task,
         }
         if self.classes is not None:
             texts[_CLASSES] = json.dumps(self.classes, ensure_ascii=False)
@@ -203,6 +213,7 @@ class Description:
             classes=classes,
             sha256=texts.get("reslab.weights_sha256"),
             temperature=temperature,
+            task=form_of(texts.get(_TASK, ONE_LABEL.task)).task,  # files of before had one label an image
         )
 
 

@@ -12,6 +12,7 @@ from reslab.checkpoints import BEST_NAME, check_asked, load_checkpoint, newest_w
 from reslab.data.imagenet import imagenet_names
 from reslab.data.normalization import Normalization
 from reslab.data.preprocessing import Preprocessing
+from reslab.data.targets import recorded_task
 from reslab.errors import CheckpointError, DataError, ReslabError, WeightsError
 from reslab.files.hashing import file_digest, hash_arrays
 from reslab.files.reading import naming, reading
@@ -252,6 +253,7 @@ def _described(
             data=reference.data,
             held_out=reference.held_out,
             temperature=float(card.get("calibration", {}).get("temperature", 1.0)),
+            task=recorded_task(card),
         )
     return spec, about
 

@@ -14,16 +14,17 @@ from reslab.data.held_out import HeldOut
 from reslab.data.normalization import Normalization
 from reslab.environment import resident_bytes
 from reslab.errors import CheckpointError
-from reslab.evaluation import EVALUATION_BATCH, Evaluation, Measurement, evaluate, measure_batch_norm
+from reslab.evaluation import EVALUATION_BATCH, Measurement, evaluate, measure_batch_norm
 from reslab.files.hashing import hash_json
 from reslab.files.reading import reading
 from reslab.files.rows import RowLog
 from reslab.models import spell
 from reslab.models.weights import save_weights
 from reslab.runs import HeldRun
+from reslab.tasks import Score
 from reslab.training.inputs import test_view
 from reslab.training.plan import Plan
-from reslab.training.recipe import Photos, Recipe, SmallImages
+from reslab.training.recipe import Photos, SmallImages
 from reslab.training.schedule import LAST_SHARE
 from reslab.training.state import TrainingState
 
@@ -69,7 +70,7 @@ def finish_run(
     errors = _errors(plan, model, normalization, progress)
     errors = {"train_error": final_train_error(history, iteration), **errors}
     held.check()
-    plot_curves(history, f"{spell(model.spec)} on {data.name}, {recipe.name}", run.folder / "curves.png")
+    plot_curves(history, _title(plan), run.folder / "curves.png", plan.task.words)
     save_weights(
         model,
         run.folder,
@@ -92,6 +93,10 @@ def finish_run(
     held.check()
     run.finish(figures, rows.mark)
     return figures
+
+
+def _title(plan: Plan) -> str:
+    return f"{spell(plan.asked.spec)} on {plan.data.name}, {plan.recipe.name}"
 
 
 def _take_best(plan: Plan, state: TrainingState) -> None:
@@ -120,7 +125,7 @@ def _best_state(plan: Plan, state: TrainingState) -> dict[str, Any]:
 
 def _errors(plan: Plan, model: nn.Module, normalization: Normalization, progress: bool) -> dict[str, float]:
     """The run's error rates in %, with the number of images of each."""
-    recipe, data = plan.recipe, plan.data
+    data = plan.data
     seen: Samples = data.split("train")
     if len(seen) > _MOST_SEEN_CLEAN:
         seen = seen.subset(np.sort(np.random.default_rng(0).permutation(len(seen))[:_MOST_SEEN_CLEAN]))
@@ -130,11 +135,13 @@ def _errors(plan: Plan, model: nn.Module, normalization: Normalization, progress
     errors: dict[str, float] = {}
     with counting("Evaluating", sum(map(len, splits.values())), enabled=progress) as advance:
         for name, split in splits.items():
-            found = evaluate_within(recipe, model, split, normalization, advance)
-            errors["train_error_clean" if name == "train_clean" else f"{name}_error"] = found.top1_error
+            found = evaluate_within(plan, model, split, normalization, advance)
+            if name == "train_clean":  # to be compared with the training error, which counts wrong answers
+                errors["train_error_clean"] = found.wrong
+            else:
+                errors[f"{name}_error"] = found.error
             errors[f"num_{name}_images"] = found.num_images
-            errors[f"{name}_mean_class_error"] = found.mean_class_error
-            errors[f"{name}_class_imbalance"] = found.class_imbalance
+            errors |= found.figures(name)
     return errors
 
 
@@ -145,6 +152,7 @@ def describe_weights(plan: Plan, normalization: Normalization) -> dict[str, Any]
     return {
         "model": spell(spec),
         "net": spec.to_dict(),
+        "task": plan.task.name,
         "data": plan.run.data,
         "data_spec": plan.run.record["data_spec"],
         **HeldOut.read(plan.run.record).to_dict(),
@@ -160,15 +168,16 @@ def describe_weights(plan: Plan, normalization: Normalization) -> dict[str, Any]
 
 
 def evaluate_within(
-    recipe: Recipe,
+    plan: Plan,
     model: nn.Module,
     split: Samples,
     normalization: Normalization,
     advance: Callable[[int], object] | None = None,
-) -> Evaluation:
+) -> Score:
     """`evaluate`, in batches that take no more memory than training where the recipe has a limit."""
+    recipe = plan.recipe
     limited = min(EVALUATION_BATCH, recipe.data.batch_size) if recipe.hardware.memory else EVALUATION_BATCH
-    return evaluate(model, split, normalization, batch_size=limited, advance=advance)
+    return evaluate(model, split, normalization, batch_size=limited, advance=advance, task=plan.task)
 
 
 def final_train_error(rows: list[dict[str, Any]], iterations: int) -> float:

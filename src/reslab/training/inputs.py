@@ -23,6 +23,7 @@ from reslab.errors import CheckpointError, DataError, RecipeError
 from reslab.files.atomic import atomic_path
 from reslab.models.weights import NORMALIZATION_NAME
 from reslab.runs import Run
+from reslab.tasks.task import Task
 from reslab.training.plan import Asked
 from reslab.training.recipe import Area, DataRecipe, NoColor, Photos, Rand, Recipe, SmallImages
 
@@ -39,8 +40,8 @@ __all__ = [
 class Batches(Protocol):
     """Batches of training images by iteration."""
 
-    def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
-        """Images (B, C, H, W) float32 and labels (B,) int64 of an iteration, from 0."""
+    def batch(self, iteration: int) -> tuple[Tensor, Any]:
+        """Images (B, C, H, W) float32 and their targets of an iteration, from 0."""
 
     def close(self) -> None:
         """Ends the processes that prepare batches, where there are any."""
@@ -163,9 +164,9 @@ def keep_normalization(run: Run) -> None:
 
 
 def make_batches(
-    recipe: Recipe, split: Samples, normalization: Normalization, seed: int, device: torch.device
+    recipe: Recipe, split: Samples, normalization: Normalization, seed: int, device: torch.device, task: Task
 ) -> Batches:
-    """The recipe's batches of a training split."""
+    """The recipe's batches of a training split, with their targets as the task takes them."""
     data, images = recipe.data, recipe.data.images
     if isinstance(split, Split):
         # Batches of steps that are only measured may be of photos that were cropped before.
@@ -181,6 +182,7 @@ def make_batches(
             erase=data.erase,
             balanced=data.sampling == "balanced",
             device=None if device.type == "cpu" else device,
+            collate=task.collate,
         )
     assert isinstance(split, PhotoSplit)
     assert isinstance(images, Photos)
@@ -196,6 +198,7 @@ def make_batches(
         balanced=data.sampling == "balanced",
         workers=available_cores() if workers < 0 else workers,
         device=device,
+        collate=task.collate,
     )
 
 

@@ -23,11 +23,12 @@ from reslab.files.rows import RowLog
 from reslab.files.shapes import check_shape
 from reslab.models.weights import NORMALIZATION_NAME
 from reslab.runs import HeldRun
+from reslab.tasks.task import Batch
 from reslab.training.fine_tuning import choose_trained
 from reslab.training.finish import describe_weights, evaluate_within, finish_run
 from reslab.training.initial import initial_state
 from reslab.training.inputs import make_batches, measured_normalization
-from reslab.training.objective import count_wrong, make_loss, make_mixing
+from reslab.training.objective import make_mixing
 from reslab.training.optimizer import check_optimizer, set_rate
 from reslab.training.plan import Plan
 from reslab.training.progress import TrainingProgress
@@ -40,7 +41,7 @@ from reslab.training.tracking import Tracker
 
 __all__ = ["Trainer"]
 
-Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Step = Callable[[Tensor, Batch], tuple[Tensor, Tensor]]
 
 
 class Trainer:
@@ -66,11 +67,11 @@ class Trainer:
     ) -> None:
         self.plan, self.progress, self.tracker = plan, progress, tracker or Tracker()
         self.run, self.data, self.recipe, self.execution = plan.run, plan.data, plan.recipe, plan.execution
-        self.seed = plan.asked.seed
+        self.seed, self.task = plan.asked.seed, plan.task
         split = self.data.split("train")
         self.normalization = measured_normalization(self.run, split, self.recipe.data, asked_to_stop)
         device = torch.device(self.execution.device)
-        self.batches = make_batches(self.recipe, split, self.normalization, self.seed, device)
+        self.batches = make_batches(self.recipe, split, self.normalization, self.seed, device, self.task)
         self.initial_iterations = initial_iterations(self.recipe)
         self.mixing = make_mixing(self.recipe.regularization, plan.asked.spec.num_classes)
         begun = newest_checkpoint(self.run.checkpoints) is not None  # and needs its initial weights no more
@@ -86,14 +87,15 @@ class Trainer:
 
     def _make_step(self) -> Step:
         model = self.state.model
-        loss = make_loss(self.recipe.regularization, model.spec.num_classes, self.data.split("train").labels)
+        targets, count_wrong = self.data.split("train").labels, self.task.count_wrong
+        loss = self.task.make_loss(self.recipe.regularization, model.spec.num_classes, targets)
         dtype, reduced = self.execution.dtype, self.execution.precision != "fp32"
 
-        def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        def forward(images: Tensor, targets: Batch) -> tuple[Tensor, Tensor]:
             with torch.autocast(self.device_type, dtype, enabled=reduced):
                 logits = model(images)
             logits = logits.float()
-            return loss(logits, labels), count_wrong(logits, labels)
+            return loss(logits, targets), count_wrong(logits, targets)
 
         return torch.compile(forward, dynamic=False) if self.execution.compiled else forward
 
@@ -139,7 +141,7 @@ class Trainer:
         notes = self._resume()
         state, total = self.state, self.recipe.iterations
         title, work = self.run.record["model"], partial(work_until, self.recipe)
-        with TrainingProgress(title, total, state.iteration, self.progress, work) as progress:
+        with TrainingProgress(title, total, state.iteration, self.progress, work, self.task.words) as progress:
             for note in notes:
                 self._warn(note, progress)
             if state.iteration:
@@ -206,17 +208,17 @@ class Trainer:
         set_rate(state.optimizer, rate)
         choose_trained(state.model, self.recipe.fine_tuning, state.iteration)
         with record_function("reslab.batch"):
-            images, labels = self.batches.batch(state.iteration)
+            images, targets = self.batches.batch(state.iteration)
             if state.iteration < self.initial_iterations:
                 images = resized(images, self.recipe.data.initial_scale)
         if self.mixing or self.state.model.spec.is_random:  # random as a function of seed and iteration
             torch.manual_seed(step_seed(self.seed, state.iteration))
-        num_images = len(labels)
+        num_images, num_answers = len(images), self.task.num_answers(targets)
         if self.mixing:
-            images, labels = self.mixing(images, labels)
+            images, targets = self.mixing(images, targets)
         if not self.execution.channels_last:
             images = images.contiguous()
-        loss, num_wrong = self._accumulate(images, labels)
+        loss, num_wrong = self._accumulate(images, targets)
         if self.recipe.optimizer.clip_norm:
             state.scaler.unscale_(state.optimizer)
             torch.nn.utils.clip_grad_norm_(state.model.parameters(), self.recipe.optimizer.clip_norm)
@@ -225,21 +227,21 @@ class Trainer:
         state.optimizer.zero_grad(set_to_none=True)
         if state.average:
             state.average.update_parameters(state.model)
-        state.meter.add(state.iteration, loss, num_wrong, num_images)
+        state.meter.add(state.iteration, loss, num_wrong, num_images, num_answers)
         if self.execution.device == "cpu" or state.warmup.active:
             wrong = state.meter.settle()
             if state.warmup.active and wrong is not None:
-                state.warmup.observe(state.iteration, wrong)
+                state.warmup.observe(state.iteration, wrong * num_images / num_answers)
         state.meter.stop_clock()
         self.last_rate = rate
         state.iteration += 1
 
-    def _accumulate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _accumulate(self, images: Tensor, targets: Batch) -> tuple[Tensor, Tensor]:
         """Gradients of a batch, in as many parts as the recipe says; the mean loss, and the number of errors."""
         state, num_parts = self.state, self.recipe.optimizer.accumulate
         losses, errors = [], []
-        for part, part_labels in zip(images.chunk(num_parts), labels.chunk(num_parts), strict=True):
-            loss, num_wrong = self.step(part, part_labels)
+        for part, part_targets in zip(images.chunk(num_parts), self.task.parts(targets, num_parts), strict=True):
+            loss, num_wrong = self.step(part, part_targets)
             state.scaler.scale(loss / num_parts if num_parts > 1 else loss).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
             errors.append(num_wrong)
@@ -301,7 +303,7 @@ class Trainer:
         return self.state.iteration >= best + monitoring.patience * int(monitoring.eval_every)
 
     def _error(self, role: Role) -> float:
-        return evaluate_within(self.recipe, self.state.eval_model, self.data.split(role), self.normalization).top1_error
+        return evaluate_within(self.plan, self.state.eval_model, self.data.split(role), self.normalization).error
 
     def _save(self) -> None:
         self.held.check()

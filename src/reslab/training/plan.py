@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from reslab.data import AnyData
+from reslab.data.targets import ONE_LABEL
 from reslab.errors import CheckpointError
 from reslab.files.reading import naming
 from reslab.models import NetSpec, spell
 from reslab.runs import Run
+from reslab.tasks import Task, find_task
 from reslab.training.asked_recipe import Beginning
 from reslab.training.execution import Execution
 from reslab.training.recipe import Recipe
@@ -46,6 +48,7 @@ class Asked:
         return {
             "model": spell(self.spec),
             "net": self.spec.to_dict(),
+            "task": self.data.task,
             "data": self.data.describe(),
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
@@ -87,6 +90,8 @@ class Asked:
                     continue
             if name == "shards":  # version 0.1.0 had no word for it
                 recorded = run.record.get(name, 1)
+            if name == "task":  # likewise
+                recorded = run.record.get(name, ONE_LABEL.task)
             if value != recorded:
                 difference = _first_difference(name, value, recorded)
                 hint = "Start another run for that."
@@ -119,6 +124,11 @@ class Plan:
     def data(self) -> AnyData:
         """What it sees."""
         return self.asked.data
+
+    @property
+    def task(self) -> Task:
+        """What it is asked of the images."""
+        return find_task(self.data.task)
 
 
 def _compared(data: dict[str, Any], *, test: bool) -> dict[str, Any]:

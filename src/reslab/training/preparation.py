@@ -17,6 +17,7 @@ from reslab.errors import CheckpointError, DataError, ModelError, RecipeError
 from reslab.files.reading import naming
 from reslab.models import NetSpec, parse_model, spell
 from reslab.runs import Run, asked_digest
+from reslab.tasks import find_task
 from reslab.training.asked_recipe import AskedRecipe
 from reslab.training.execution import Execution, choose_execution
 from reslab.training.initial import find_beginning
@@ -172,6 +173,7 @@ def _asked(
     """What is asked of the run, and what is to be said of it before it starts."""
     num_images = len(images.split("train"))
     recipe = written.fitted(num_images)
+    find_task(images.task).check(recipe.regularization, recipe.data.sampling)
     _check_val_images(recipe, images)
     spec = _fitting_spec(model, images)
     asked = Asked(spec, images, recipe, seed, weights, test_curve, written.beginning)

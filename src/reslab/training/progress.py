@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from reslab.console import error_console
 from reslab.streams import say
+from reslab.tasks.words import ONE_LABEL_WORDS, Words
 
 __all__ = ["TrainingProgress"]
 
@@ -26,11 +27,21 @@ class TrainingProgress:
         start: iterations done before.
         enabled: whether to show anything.
         work: that so many iterations take, in any unit; for the bar and the time left.
+        words: what the errors are called.
     """
 
-    def __init__(self, title: str, total: int, start: int, enabled: bool, work: Callable[[int], float] = float) -> None:
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        start: int,
+        enabled: bool,
+        work: Callable[[int], float] = float,
+        words: Words = ONE_LABEL_WORDS,
+    ) -> None:
         self.console = error_console(markup=False)
         self.title, self.total, self.start, self.enabled, self.work = title, total, start, enabled, work
+        self.words = words
         self.started_at = time.monotonic()
         self.live = enabled and self.console.is_terminal
         self.narrow = self.console.width < _WIDE
@@ -63,7 +74,7 @@ class TrainingProgress:
 
     def show(self, row: dict[str, Any]) -> None:
         """Shows a row of metrics."""
-        figures = format_row(row, short=self.live and self.narrow)
+        figures = format_row(row, short=self.live and self.narrow, words=self.words)
         if self.live:
             self.bar.update(self.task, completed=self.work(row["iteration"]), figures=figures)
         elif self.enabled:
@@ -78,12 +89,13 @@ class TrainingProgress:
             self.console.print(sentence, highlight=False, soft_wrap=True)
 
 
-def format_row(row: dict[str, Any], *, short: bool = False) -> str:
+def format_row(row: dict[str, Any], *, short: bool = False, words: Words = ONE_LABEL_WORDS) -> str:
     """A row of metrics in one line: errors in %, loss, rate, speed; short, the training error alone."""
+    wrong, error = (f" {name}" if name != "error" else "" for name in (words.wrong, words.error))
     if short:
-        return f"train {row['train_error']:.1f} %"
-    parts = [f"train {row['train_error']:.2f} %"]
-    parts += [f"{name} {row[f'{name}_error']:.2f} %" for name in ("val", "test") if f"{name}_error" in row]
+        return f"train{wrong} {row['train_error']:.1f} %"
+    parts = [f"train{wrong} {row['train_error']:.2f} %"]
+    parts += [f"{name}{error} {row[f'{name}_error']:.2f} %" for name in ("val", "test") if f"{name}_error" in row]
     parts += [f"loss {row['loss']:.4f}", f"rate {row['learning_rate']:g}", f"{row['images_per_second']:.0f} images/s"]
     return "  ".join(parts)
 

@@ -5,17 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from reslab.data.dataset import UNBALANCED
+from reslab.data.targets import recorded_task
 from reslab.runs import Run
+from reslab.tasks import find_task
 
 __all__ = ["TrainResult"]
 
 _FAR = 5.0  # points of error
-_ERRORS = {
-    "train_error": "training error",
-    "train_error_clean": "not augmented, in eval mode",
-    "val_error": "val error",
-    "test_error": "test error",
-}
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class TrainResult:
         figures = self.figures or {}
         errors = [
             f"{words} {figures[name]:.2f} %{_mean_of_classes(figures, name)}"
-            for name, words in _ERRORS.items()
+            for name, words in find_task(recorded_task(self.run.record)).words.figures.items()
             if figures.get(name) is not None
         ]
         return f"{', '.join(errors)}\n{self.run.folder}"

@@ -65,15 +65,15 @@ class WarmUp:
     depth: int
     active: bool = field(init=False)
     ended_at: int | None = field(init=False, default=None)
-    _recent: deque[int] = field(init=False)
+    _recent: deque[float] = field(init=False)
 
     def __post_init__(self) -> None:
         rule = self.recipe.schedule.deep_warmup
         self.active = isinstance(rule, UntilError) and rule.from_depth <= self.depth
         self._recent = deque(maxlen=rule.window if isinstance(rule, UntilError) else 0)
 
-    def observe(self, iteration: int, num_wrong: int) -> None:
-        """Notes how many of an iteration's images were wrong; may end the warm-up."""
+    def observe(self, iteration: int, num_wrong: float) -> None:
+        """Notes how many of an iteration's images were wrong, or parts of them; may end the warm-up."""
         self._recent.append(num_wrong)
         rule = self.recipe.schedule.deep_warmup
         assert isinstance(rule, UntilError)

@@ -31,6 +31,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.loss_sum, self.num_wrong, self.num_iterations, self.num_images, self.seconds = 0.0, 0, 0, 0, 0.0
+        self.num_answers = 0
         self._pending: list[tuple[int, Tensor, Tensor]] = []
         self._clock: float | None = None
 
@@ -44,10 +45,19 @@ class Meter:
             self.seconds += time.perf_counter() - self._clock
             self._clock = None
 
-    def add(self, iteration: int, loss: Tensor, num_wrong: Tensor, num_images: int) -> None:
-        """Notes an iteration's loss (a mean over the batch) and number of errors, both scalars on any device."""
+    def add(self, iteration: int, loss: Tensor, num_wrong: Tensor, num_images: int, num_answers: int) -> None:
+        """Notes an iteration.
+
+        Args:
+            iteration: from 0.
+            loss: a mean over the batch, a scalar on any device.
+            num_wrong: wrong answers, likewise.
+            num_images: of the batch.
+            num_answers: of the batch, right and wrong: one an image, or a label of each.
+        """
         self._pending.append((iteration, loss, num_wrong))
         self.num_images += num_images
+        self.num_answers += num_answers
 
     def settle(self) -> int | None:
         """Fetches what was noted.
@@ -74,7 +84,7 @@ class Meter:
         self.settle()
         return {
             "loss": self.loss_sum / self.num_iterations,
-            "train_error": 100 * self.num_wrong / self.num_images,
+            "train_error": 100 * self.num_wrong / self.num_answers,
             "images_per_second": round(self.num_images / max(self.seconds, 1e-9), 1),
         }
 
@@ -85,13 +95,14 @@ class Meter:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores it; raises CheckpointError of what is no number."""
+        state = {"num_answers": state["num_images"], **state}  # of earlier versions: one an image
         for name in _METER_FIELDS:
             if type(state[name]) not in (int, float):
                 raise CheckpointError(f"its {name} is no number but {state[name]!r}.")
             setattr(self, name, state[name])
 
 
-_METER_FIELDS = ("loss_sum", "num_wrong", "num_iterations", "num_images", "seconds")
+_METER_FIELDS = ("loss_sum", "num_wrong", "num_iterations", "num_images", "num_answers", "seconds")
 
 
 @dataclass
