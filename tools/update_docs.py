@@ -13,7 +13,6 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,7 +30,7 @@ from reslab.paper.reference import CIFAR_TEST_ERRORS
 from reslab.paper.site import find_records
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_DOCS = ("findings", "models", "paper", "performance")
+_DOCS = ("findings", "fine-tune", "models", "paper", "performance")
 PAGES = (REPOSITORY / "README.md", *(REPOSITORY / "docs" / f"{name}.md" for name in _DOCS))
 CHART = REPOSITORY / "docs" / "aims.svg"
 API_PAGE = REPOSITORY / "docs" / "api.md"
@@ -153,23 +152,7 @@ def render(name: str) -> str:
     record = json.loads(path.read_text())
     if "experiment" in record:
         return record_block(Record.read(path.parent), path.parent.relative_to(REPOSITORY), "", figures=False)
-    makers: dict[str, Callable[[dict[str, Any]], str]] = {
-        "training": training_table,
-        "profile": bench_table,
-        "rates": bench_table,
-        "inference": bench_table,
-        "pipeline": bench_table,
-        "memory": bench_table,
-        "photo-loading": bench_table,
-        "photo-dense": bench_table,
-        "photo-memory": bench_table,
-        "int8-accuracy": bench_table,
-        "time-to-accuracy": bench_table,
-        "kernel-choice": bench_table,
-        "demo": bench_table,
-        "convolutions": bench_table,
-    }
-    return makers[record["benchmark"]](record)
+    return training_table(record) if record["benchmark"] == "training" else bench_table(record)
 
 
 def updated(text: str) -> str:

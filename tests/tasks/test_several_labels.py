@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 
 import reslab
+import reslab.explain
 from reslab.cli.main import main
 from reslab.deploy import Gate, evaluate_deployed
 from reslab.errors import CheckpointError, DataError, RecipeError, ReslabWarning
+from reslab.explain.findings import precision_interval
 from reslab.files.records import record_text
 from reslab.models.weights import WEIGHTS_NAME
 
@@ -240,7 +243,6 @@ def test_an_int8_file_is_compared_by_its_mean_average_precision(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["report", "RUN"], "reports are for images with one label"),
         (["calibrate", "RUN", "--out", "o"], "temperatures are for images with one label"),
         (["eval", "RUN", "--corruptions"], "errors under corruptions are for images with one label"),
         (["eval", "RUN", "RUN", "--ensemble"], "ensembles are for images with one label"),
@@ -281,6 +283,53 @@ def test_a_report_of_a_test_has_the_labels(run, tmp_path):
         assert kept["scores"].shape == kept["labels"].shape == (32, 3)
         found = average_precision_score(kept["labels"], kept["scores"], average=None)
     assert [float(row["average_precision"]) for row in rows] == pytest.approx(100 * found, abs=1e-3)
+
+
+def test_a_report_shows_each_label_and_the_surest_mistakes(run, tmp_path, browser_page):
+    report = reslab.explain.report_run(run, out=tmp_path, split="test")
+    page, problems = browser_page(report.page)
+    assert problems == []
+    evaluation, split = report.findings.outcome.evaluation, report.findings.split
+    assert f"{evaluation.mean_average_precision:.2f} %" in page.locator(".answer").inner_text()
+    low, high = report.findings.interval.low, report.findings.interval.high
+    assert low <= evaluation.mean_average_precision <= high < 100.0001
+    said = report.findings.outcome.scores >= 0.5
+    rows = [row.locator("td").all_inner_texts() for row in page.locator(".by-class tbody tr").all()]
+    assert {row[0] for row in rows} == set(NAMES)
+    for name, images, precision, missed, alarms in rows:
+        label = NAMES.index(name)
+        truth = split.labels[:, label] > 0
+        assert int(images) == truth.sum()
+        assert precision == f"{100 * average_precision_score(truth, report.findings.outcome.scores[:, label]):.2f} %"
+        assert (int(missed), int(alarms)) == ((truth & ~said[:, label]).sum(), (said[:, label] & ~truth).sum())
+    assert [row[2] for row in rows] == sorted((row[2] for row in rows), key=lambda text: float(text.split()[0]))
+    wrong = (said != (split.labels > 0)).any(axis=1).sum()
+    assert page.locator(".mistake").count() == min(12, wrong)
+    assert page.locator("#confusion, #calibration, #map, #labels").count() == 0
+    assert set(report.to_dict()) >= {"mean_average_precision", "interval", "duplicates"}
+    assert report.to_dict()["suspicious_labels"] is None
+
+
+def test_a_card_has_the_mean_average_precision(run, tmp_path):
+    report = reslab.explain.report_run(run, out=tmp_path)
+    text, figure = report.card.read_text(), report.findings.outcome.record["mean_average_precision"]
+    assert f"**Mean average precision {figure:.2f} % on 20 val images**" in text
+    assert "Labels: bright, red, wide." in text
+    from huggingface_hub import ModelCard
+
+    result = ModelCard(text).data.eval_results[0]
+    assert result.metric_type == "mAP"
+    assert result.metric_value == pytest.approx(figure / 100, abs=1e-6)
+
+
+def test_the_interval_of_a_perfect_network_has_no_width(run):
+    found = reslab.explain.report_run(run, out=run.parent / "perfect").findings
+    targets = found.split.labels
+    scores = targets.astype(np.float32)
+    evaluation = found.outcome.task.score_probabilities(scores, targets)
+    perfect = replace(found.outcome, scores=scores, evaluation=evaluation)
+    interval = precision_interval(perfect)
+    assert (interval.estimate, interval.low, interval.high) == (100, 100, 100)
 
 
 @pytest.mark.parametrize("task", ["boxes", 3])

@@ -46,13 +46,11 @@ def model_card(findings: Findings, license: str | None = None) -> str:
         "changed": findings.changed,
         "facts": [(_escaped(key), _escaped(value)) for key, value in training_facts(findings)],
         "role": findings.role,
-        "error": f"{outcome.one_label.top1_error:.2f}",
+        **(_several(findings) if findings.suspicious is None else _one_label(findings)),
+        "several": findings.suspicious is None,
         "low": f"{findings.interval.low:.1f}",
         "high": f"{findings.interval.high:.1f}",
         "num_images": f"{outcome.evaluation.num_images:,}",
-        "top5": f"{outcome.one_label.top5_error:.2f}" if len(classes) > 5 else "",
-        "mean_class_error": f"{outcome.one_label.mean_class_error:.2f}",
-        "calibration": f"{outcome.record['calibration_error']:.1f}",
         "chosen_on_val": findings.role == "val" and findings.kept_best,
         "leaked": findings.duplicates.num_leaked if findings.duplicates else 0,
         "run": name.replace("`", "'"),
@@ -62,6 +60,21 @@ def model_card(findings: Findings, license: str | None = None) -> str:
         "view": findings.trained.about.preprocessing,
     }
     return render_text("reslab.explain", "README.md.j2", **values)
+
+
+def _one_label(findings: Findings) -> dict[str, str]:
+    evaluation = findings.outcome.one_label
+    return {
+        "error": f"{evaluation.top1_error:.2f}",
+        "top5": f"{evaluation.top5_error:.2f}" if len(findings.data.classes) > 5 else "",
+        "mean_class_error": f"{evaluation.mean_class_error:.2f}",
+        "calibration": f"{findings.outcome.record['calibration_error']:.1f}",
+    }
+
+
+def _several(findings: Findings) -> dict[str, str]:
+    record = findings.outcome.record
+    return {"precision": f"{record['mean_average_precision']:.2f}", "label_error": f"{record['label_error']:.2f}"}
 
 
 def check_license(license: str) -> None:
@@ -75,12 +88,17 @@ def _front(findings: Findings, license: str | None) -> dict[str, Any]:
     record, outcome = findings.run.record, findings.outcome
     family = record.get("net", {}).get("family", "resnet")
     data = _WORD.sub("-", show_name(record["data"]["name"])).strip("-.") or "images"
-    accuracy = {"type": "accuracy", "name": f"top-1 accuracy on {findings.role}"}
+    if findings.suspicious is None:
+        precision = round(outcome.record["mean_average_precision"] / 100, 6)
+        metric = {"type": "mAP", "name": f"mean average precision on {findings.role}", "value": precision}
+    else:
+        accuracy = round(1 - outcome.one_label.top1_error / 100, 6)
+        metric = {"type": "accuracy", "name": f"top-1 accuracy on {findings.role}", "value": accuracy}
     results = [
         {
             "task": {"type": "image-classification"},
             "dataset": {"type": data, "name": show_name(record["data"]["name"]), "split": findings.role},
-            "metrics": [{**accuracy, "value": round(1 - outcome.one_label.top1_error / 100, 6)}],
+            "metrics": [metric],
         }
     ]
     return {
@@ -89,7 +107,7 @@ def _front(findings: Findings, license: str | None) -> dict[str, Any]:
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "pytorch", family, "reslab"],
         "datasets": [data],
-        "metrics": ["accuracy"],
+        "metrics": [metric["type"]],
         "model-index": [{"name": show_name(record["model"]), "results": results}],
     }
 

@@ -19,6 +19,7 @@ from reslab.evaluation.metrics import Calibration
 from reslab.explain.embedding import Features
 from reslab.explain.neighbours import picture_of
 from reslab.paper.figures.style import COLORS, legend, new_figure
+from reslab.tasks.words import Words
 
 __all__ = ["Picture", "confusion", "curves", "map_of_images", "picture", "places", "reliability", "thumbnail"]
 
@@ -78,9 +79,9 @@ def thumbnail(split: Samples, index: int, side: int = THUMBNAIL) -> Picture:
     return picture(picture_of(split, index, 2 * side), side)
 
 
-def curves(rows: list[dict[str, float]]) -> Markup:
+def curves(rows: list[dict[str, float]], words: Words) -> Markup:
     """Errors, loss and rate over a training."""
-    return _markup(draw_curves(rows, ""))
+    return _markup(draw_curves(rows, "", words))
 
 
 def reliability(calibration: Calibration) -> Markup:

@@ -19,6 +19,7 @@ from reslab.explain.findings import Findings, error_interval
 from reslab.explain.labels import SuspiciousLabels
 from reslab.explain.neighbours import picture_of
 from reslab.explain.overlay import draw_map, photo_of
+from reslab.explain.several_labels import label_rows, surest_mistakes
 from reslab.texts import show_name
 
 __all__ = ["contents", "flat_lines", "in_minutes", "training_facts"]
@@ -35,9 +36,8 @@ _SIDE = 168
 def contents(findings: Findings) -> dict[str, Any]:
     """All values of the page's template."""
     names = [show_name(readable_name(name)) for name in findings.data.classes]
-    outcome, record = findings.outcome, findings.run.record
-    calibration = calibrate(outcome.scores, findings.split.labels)
-    counts = np.bincount(findings.split.labels, minlength=len(names))
+    record = findings.run.record
+    several = findings.suspicious is None
     return {
         "title": show_name(f"{record['model']} on {record['data']['name']}"),
         "run": show_name(findings.run.folder.resolve()),
@@ -45,18 +45,33 @@ def contents(findings: Findings) -> dict[str, Any]:
         "python_run": repr(show_name(findings.run.folder.resolve())),
         "record": record,
         "role": findings.role,
-        "evaluation": outcome.evaluation,
+        "evaluation": findings.outcome.evaluation,
+        "several": several,
         "interval": findings.interval,
-        "always": {"name": names[int(counts.argmax())], "error": 100 * float(1 - counts.max() / counts.sum())},
         "names": names,
-        "unbalanced": outcome.one_label.class_imbalance > UNBALANCED,
         "chosen_on_val": findings.role == "val" and findings.kept_best,
         "data": _data(findings, names),
         "training": training_facts(findings),
         "recipe_lines": list(flat_lines(record["recipe"])),
-        "curves": charts.curves(rows) if (rows := findings.run.rows()) else None,
-        "classes": _classes(findings, names),
+        "curves": charts.curves(rows, findings.outcome.task.words) if (rows := findings.run.rows()) else None,
         "rows_at_once": _ROWS_AT_ONCE,
+        "duplicates": _duplicates(findings, names),
+        "environment": list(_environment(record.get("environment") or {})),
+        **(_of_several_labels(findings, names) if several else _of_one_label(findings, names)),
+    }
+
+
+def _of_one_label(findings: Findings, names: list[str]) -> dict[str, Any]:
+    """What there is to say where an image has one label."""
+    assert findings.suspicious is not None
+    assert findings.train_suspicious is not None
+    outcome = findings.outcome
+    calibration = calibrate(outcome.scores, findings.split.labels)
+    counts = np.bincount(findings.split.labels, minlength=len(names))
+    return {
+        "always": {"name": names[int(counts.argmax())], "error": 100 * float(1 - counts.max() / counts.sum())},
+        "unbalanced": outcome.one_label.class_imbalance > UNBALANCED,
+        "classes": _classes(findings, names),
         "confusion": _confusion(findings, names),
         "pairs": _pairs(findings, names),
         "calibration": calibration,
@@ -66,15 +81,23 @@ def contents(findings: Findings) -> dict[str, Any]:
         "suspicious": _suspicious(findings.split, findings.suspicious, names, np.arange(len(findings.split))),
         "train_suspicious": _suspicious(findings.train, findings.train_suspicious, names, findings.train_numbers),
         "train_looked_at": len(findings.train),
-        "duplicates": _duplicates(findings, names),
-        "environment": list(_environment(record.get("environment") or {})),
+    }
+
+
+def _of_several_labels(findings: Findings, names: list[str]) -> dict[str, Any]:
+    """The same where it has several."""
+    mistakes = [{**found, "file": _name(findings.split, found["index"])} for found in surest_mistakes(findings, names)]
+    return {
+        "labels": label_rows(findings, names),
+        "mistakes": mistakes,
     }
 
 
 def _data(findings: Findings, names: Sequence[str]) -> dict[str, Any]:
     """Images by class and role, and some of each class."""
     splits = findings.data.splits
-    counts = {role: np.bincount(split.labels, minlength=len(names)) for role, split in splits.items()}
+    form = findings.data.form
+    counts = {role: form.counts(split.labels, len(names)) for role, split in splits.items()}
     rows = [(name, [int(found[index]) for found in counts.values()]) for index, name in enumerate(names)]
     train = findings.data.split("train")
     generator = np.random.default_rng(0)
@@ -82,7 +105,8 @@ def _data(findings: Findings, names: Sequence[str]) -> dict[str, Any]:
     chosen = np.unique(np.linspace(0, len(present) - 1, min(len(present), _CLASSES_WITH_PICTURES)).astype(int))
     samples = []
     for index in present[chosen].tolist():
-        own = generator.permutation(np.flatnonzero(train.labels == index))[:_PICTURES]
+        shows = train.labels[:, index] > 0 if findings.suspicious is None else train.labels == index
+        own = generator.permutation(np.flatnonzero(shows))[:_PICTURES]
         samples.append((names[index], [charts.thumbnail(train, int(place), 96) for place in own]))
     return {
         "roles": list(splits),
@@ -129,9 +153,10 @@ def training_facts(findings: Findings) -> list[tuple[str, str]]:
     if execution:
         rows.append(("computed on", f"{execution.get('device', '')}, {execution.get('precision', '')}"))
     rows.append(("seed", str(record["seed"])))
-    rows.append(("training error, augmented, while training", f"{figures['train_error']:.2f} %"))
+    error = "training error" if findings.suspicious is not None else "wrong labels of training images"
+    rows.append((f"{error}, augmented, while training", f"{figures['train_error']:.2f} %"))
     if (clean := figures.get("train_error_clean")) is not None:
-        rows.append(("training error at the end, as tests see images", f"{clean:.2f} %"))
+        rows.append((f"{error}, at the end, as tests see images", f"{clean:.2f} %"))
     kept = "the best on val" if findings.kept_best else "the last ones"
     rows.append(("weights that were kept", kept))
     return rows
@@ -284,7 +309,7 @@ def _group(findings: Findings, group: Iterable[tuple[Role, int]], names: Sequenc
             {
                 "role": role,
                 "file": _name(split, index),
-                "label": names[int(split.labels[index])],
+                "label": findings.data.form.names(split.labels[index], names),
                 "picture": charts.thumbnail(split, index, 112),
             }
             for role, split, index in shown

@@ -12,6 +12,7 @@ from reslab.data import AnyData, Role, available_roles
 from reslab.data.dataset import Samples
 from reslab.data.duplicates import Fingerprints, duplicate_groups, fingerprint_images
 from reslab.data.held_out import NONE_HELD_OUT
+from reslab.data.targets import ONE_LABEL
 from reslab.errors import CheckpointError, DataError, WeightsError
 from reslab.evaluation.outcomes import Outcome, judge
 from reslab.evaluation.subjects import EvaluationImages, load_subject
@@ -21,9 +22,10 @@ from reslab.files.shapes import Shape, check_shape
 from reslab.paper.intervals import Interval, mean_interval
 from reslab.paper.samples import Sample
 from reslab.runs import Run
+from reslab.tasks.multi_label import LabelEvaluation
 from reslab.trained import Reference, Trained
 
-__all__ = ["LEVEL", "Duplicates", "Findings", "error_interval", "find_out", "finished_run"]
+__all__ = ["LEVEL", "Duplicates", "Findings", "error_interval", "find_out", "finished_run", "precision_interval"]
 
 LEVEL = 0.95
 """Of all intervals."""
@@ -34,6 +36,7 @@ _RECORD: Shape = {
     "execution?": ({"device?": str, "precision?": str}, None),
     "weights?": (str, None),
 }
+_RESAMPLES = 200  # of the images, for an interval
 _MOST_TRAIN = 10_000  # training images that the network looks at
 _MOST_COMPARED = 60_000  # images among which pictures that are there twice are looked for
 
@@ -45,7 +48,8 @@ class Duplicates:
     Args:
         groups: of each its images, as role and index; those that lie in several roles first.
         num_leaked: images of the split shown of which train has the picture, too.
-        error_without: top-1 error in % on the others; None where there are none or no leaked ones.
+        error_without: top-1 error in % on the others; None where there are none or no leaked ones, or where images have
+            several labels.
     """
 
     groups: tuple[tuple[tuple[Role, int], ...], ...]
@@ -68,12 +72,12 @@ class Findings:
         data: train, val where there is one, and test where it was asked for, labelled as the network's outputs.
         role: of the images that are shown.
         outcome: of the network on them.
-        interval: of its top-1 error.
+        interval: of its top-1 error; where images have several labels, of the mean average precision.
         embedding: of these images.
-        suspicious: labels among them.
+        suspicious: labels among them; None where images have several, of which the mistakes are shown instead.
         train: the training images that the network looked at.
         train_numbers: (T,) their places in the split.
-        train_suspicious: labels among those.
+        train_suspicious: labels among those; None likewise.
         duplicates: None where there are too many images to compare.
         spec: of the data, as `load_data` finds it.
         unseen: roles that the data have besides, and that were not looked at.
@@ -87,10 +91,10 @@ class Findings:
     outcome: Outcome
     interval: Interval
     embedding: Embedding
-    suspicious: SuspiciousLabels
+    suspicious: SuspiciousLabels | None
     train: Samples
     train_numbers: NDArray[np.int64]
-    train_suspicious: SuspiciousLabels
+    train_suspicious: SuspiciousLabels | None
     duplicates: Duplicates | None
     spec: str
     unseen: tuple[Role, ...]
@@ -115,6 +119,25 @@ class Findings:
 def error_interval(error: float, num_images: int) -> Interval:
     """Clopper and Pearson's exact interval of an error rate in %, of one network on images like these."""
     return mean_interval(Sample(values=(error,), num_images=num_images), LEVEL)
+
+
+def precision_interval(outcome: Outcome) -> Interval:
+    """Interval of the mean average precision in %, of one network on images like these: a bootstrap over the images.
+
+    Args:
+        outcome: of a network on images with several labels.
+    """
+    evaluation, targets = outcome.evaluation, outcome.data.split(outcome.role).labels
+    assert isinstance(evaluation, LabelEvaluation)
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(_RESAMPLES):
+        drawn = generator.integers(0, len(targets), len(targets))
+        again = outcome.task.score_probabilities(outcome.scores[drawn], targets[drawn])
+        assert isinstance(again, LabelEvaluation)
+        found.append(again.mean_average_precision)
+    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(evaluation.mean_average_precision, float(low), float(high), LEVEL, "the images, drawn again")
 
 
 def find_out(
@@ -149,28 +172,28 @@ def find_out(
         raise DataError(f"{spec} has no {role} images; give --split {' or --split '.join(have)}.")
     trained, known = _load(reference, spec, role, data_dir, progress)
     shown = known.split(role)
+    one_label = known.task == ONE_LABEL.task
     numbers = _some(len(known.split("train")), _MOST_TRAIN)
     train: Samples = known.split("train").subset(numbers)
     with counting("Looking at images", len(shown) + len(train), enabled=progress) as advance:
         embedding = embed(trained, shown, use_cache=use_cache, advance=advance)
-        of_train = embed(trained, train, use_cache=use_cache, advance=advance)
+        of_train = embed(trained, train, use_cache=use_cache, advance=advance) if one_label else None
     details = {"protocol": "one-crop", "weights_sha256": trained.sha256}
     outcome = judge(_title(run), embedding.scores, known, role, details)
     recorded = run.data["splits"]
     changed = [name for name in recorded if name in known.splits and _digest(known, name) != recorded[name]["sha256"]]
-    evaluation = outcome.evaluation
     return Findings(
         run=run,
         trained=trained,
         data=known,
         role=role,
         outcome=outcome,
-        interval=error_interval(evaluation.error, evaluation.num_images),
+        interval=error_interval(outcome.one_label.error, len(shown)) if one_label else precision_interval(outcome),
         embedding=embedding,
-        suspicious=suspicious_labels(embedding.scores, shown.labels),
+        suspicious=suspicious_labels(embedding.scores, shown.labels) if one_label else None,
         train=train,
         train_numbers=numbers,
-        train_suspicious=suspicious_labels(of_train.scores, train.labels),
+        train_suspicious=suspicious_labels(of_train.scores, train.labels) if of_train else None,
         duplicates=_duplicates(known, role, embedding, progress),
         spec=spec,
         unseen=tuple(name for name in have if name not in known.splits),
@@ -189,7 +212,6 @@ def _load(
         tested = load_subject(reference, EvaluationImages(spec, "test", NONE_HELD_OUT, data_dir, progress)).data
         splits: dict[Role, Any] = {**known.splits, "test": tested.split("test")}
         known = replace(known, splits=splits)
-    known.need_one_label("reports are")
     return subject.trained, known
 
 
@@ -249,6 +271,7 @@ def _duplicates(data: AnyData, role: Role, embedding: Embedding, progress: bool)
     )
     kept = np.ones(len(data.split(role)), bool)
     kept[leaked] = False
-    wrong = embedding.scores.argmax(axis=1) != data.split(role).labels
-    without = 100 * float(wrong[kept].mean()) if leaked and kept.any() else None
+    without = None
+    if leaked and kept.any() and data.task == ONE_LABEL.task:
+        without = 100 * float((embedding.scores.argmax(axis=1) != data.split(role).labels)[kept].mean())
     return Duplicates(tuple(found), len(leaked), without)

@@ -45,11 +45,10 @@ class RunReport:
             **found.outcome.record,
             "interval": [found.interval.low, found.interval.high],
             "level": found.interval.level,
-            "suspicious_labels": {"num_images": len(found.suspicious.indices), "split": found.role},
-            "suspicious_train_labels": {
-                "num_images": len(found.train_suspicious.indices),
-                "looked_at": len(found.train),
-            },
+            "suspicious_labels": found.suspicious
+            and {"num_images": len(found.suspicious.indices), "split": found.role},
+            "suspicious_train_labels": found.train_suspicious
+            and {"num_images": len(found.train_suspicious.indices), "looked_at": len(found.train)},
             "duplicates": None
             if twice is None
             else {
@@ -75,7 +74,8 @@ def report_run(
 
     The page has the data, the training, errors with intervals, confusions, calibration, the surest mistakes with class
     activation maps, a map of the images, suspicious labels, images that are there twice, and how to use the network. It
-    asks no network for anything. The card has the front matter of Hugging Face's hub.
+    asks no network for anything. Where images have several labels it has each label's average precision instead of
+    errors, confusions and calibration. The card has the front matter of Hugging Face's hub.
 
     Args:
         run_dir: the run's folder.
