@@ -28,6 +28,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 LEAST_ITERATIONS = 20
 """Of an arm; the errors at the end are means over the last ones."""
 _CURVE_POINTS = 20
+_ITERATIONS_A_POINT = 25  # at least: else a short training would be mostly tests
 _USUAL_SIDES = (224, 256, 480)  # of a crop, and the range of the shorter side that it is cut from (Sec. 3.4)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -147,7 +148,8 @@ def arm_recipe(experiment: Experiment, arm: Arm, choices: Choices, data: AnyData
     if experiment.keep_checkpoints:
         fields["monitoring.checkpoint_every"] = str(max(1, length // experiment.keep_checkpoints))
         fields["monitoring.keep_checkpoints"] = str(experiment.keep_checkpoints + 1)
-    fields["monitoring.eval_every"] = str(max(1, length // _CURVE_POINTS))
+    points = min(_CURVE_POINTS, max(1, length // _ITERATIONS_A_POINT))
+    fields["monitoring.eval_every"] = str(max(1, length // points))
     name = recipe_name(experiment, choices, photos)
     own = {**arm.fields, **(arm.digits if choices.data == "digits" and choices.recipe is None else {})}
     asked = AskedRecipe.of(name, data, iterations=length, fields={**fields, **own})
