@@ -147,6 +147,7 @@ def measure_rate(plan: "Plan", job: "Job") -> Rate:
     from reslab.evaluation import evaluate
     from reslab.models import parse_model
     from reslab.paper.subjects import MeasuredNetwork
+    from reslab.paper.work import limited_threads
     from reslab.training import train
     from reslab.training.durations import iterations
     from reslab.training.recipe_files import recipe_from_dict
@@ -176,12 +177,13 @@ def measure_rate(plan: "Plan", job: "Job") -> Rate:
         whole = time.monotonic() - begun
         measured = MeasuredNetwork(job, ended.run)
         split = measured.split("test", _IMAGES)
-        for _ in range(2):
-            started = time.monotonic()
-            evaluate(measured.network, split, measured.normalization)
-            evaluating = time.monotonic() - started
-            if evaluating > _QUICK:
-                break
+        with limited_threads(plan.threads):
+            for _ in range(2):
+                started = time.monotonic()
+                evaluate(measured.network, split, measured.normalization)
+                evaluating = time.monotonic() - started
+                if evaluating > _QUICK:
+                    break
     counted = sorted(seconds[_FIRST:])
     return Rate(
         iteration_seconds=counted[len(counted) // 2],

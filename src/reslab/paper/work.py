@@ -19,7 +19,7 @@ from reslab.training import train
 from reslab.training.recipe_files import recipe_from_dict
 from reslab.training.stopping import StopRequests
 
-__all__ = ["do_job"]
+__all__ = ["do_job", "limited_threads"]
 
 _ASK_SECONDS = 0.5  # between two looks whether something asked to stop, while another process does the job
 
@@ -85,7 +85,7 @@ def _measure(plan: Plan, job: Job) -> bool:
     """Takes the measures that are missing; False where it was asked to stop."""
     measured = MeasuredNetwork(job, Run(plan.store / job.folder) if job.folder else None)
     missing = [measure for measure in job.measures if not measure_path(plan.store, measure, job).is_file()]
-    with StopRequests(None) as stop, _threads(plan.threads):
+    with StopRequests(None) as stop, limited_threads(plan.threads):
         for measure in missing:
             if stop.reason(0) is not None:
                 return False
@@ -100,7 +100,7 @@ def _take(plan: Plan, job: Job, measure: Measure, measured: MeasuredNetwork) -> 
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def limited_threads(count: int) -> Iterator[None]:
     """As many threads as the plan's trainings have: sums are the same on every engine."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
