@@ -138,7 +138,7 @@ def test_choices_of_the_user_reach_the_recipe(digits):
     experiment, arm = EXPERIMENTS["fig1"], EXPERIMENTS["fig1"].arms[0]
     chosen = arm_recipe(experiment, arm, Choices(precision="bf16", threads=3), digits, 100)
     assert (chosen.hardware.precision, chosen.hardware.threads, chosen.iterations) == ("bf16", 3, 100)
-    assert int(chosen.monitoring.eval_every) == 5
+    assert int(chosen.monitoring.eval_every) == 25
     assert arm_recipe(experiment, arm, Choices(), digits, 3).iterations == 20
     with pytest.raises(ReslabError, match="--input-size is for photos"):
         arm_recipe(experiment, arm, Choices(input_size=64), digits, 100)

@@ -172,7 +172,7 @@ def test_speeds_are_measured_once_for_each_network(plan, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     plan = replace(plan, folder=tmp_path / "budgeted")
     rate = Rate(iteration_seconds=0.01, image_seconds=0.001, start_seconds=3.0)
-    write_record(tmp_path / "rate.json", {"schema_version": 1, **asdict(rate)})
+    write_record(tmp_path / "rate.json", {"schema_version": 2, **asdict(rate)})
     code = f"import shutil; shutil.copy({str(tmp_path / 'rate.json')!r}, sys.argv[-1])"
 
     def command(folder, wanted, target):
