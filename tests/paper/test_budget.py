@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reslab.errors import ReslabError
-from reslab.paper.budget import LEAST_USEFUL, fit_iterations, makespan, plan_seconds
+from reslab.paper import runner
+from reslab.paper.budget import LEAST_USEFUL, fit_iterations, fit_seeds, makespan, plan_seconds
 from reslab.paper.catalogue import Measure
 from reslab.paper.choices import Choices, format_time, parse_time
 from reslab.paper.experiments import EXPERIMENTS
 from reslab.paper.experiments.common import ERRORS
+from reslab.paper.plan import read_plan
 from reslab.paper.planning import Planner
 from reslab.paper.rates import Rate, keep_rate, kept_rate, kept_rates
 from reslab.paper.run import run_experiment
@@ -117,6 +119,40 @@ def test_a_budget_that_is_too_small_is_refused_with_the_least_one(planner, most)
     assert found >= min(most, LEAST_USEFUL)
     with pytest.raises(ReslabError, match="gives an arm fewer than"):
         fit_iterations(planner.plan, RATES, 2, parse_time(least) * 0.9 - 1, most)
+
+
+def test_a_small_budget_has_time_for_fewer_seeds(planner):
+    """Each of two arms takes some 12 s of at least 200 iterations, and one more seed of both some 12 s of two cores."""
+    found = [fit_seeds(_of_seeds(planner), RATES, 2, budget, 20_000, 5) for budget in (5, 20, 30, 40, 50, 60, 1_000)]
+    assert found == sorted(found)
+    assert found[0] == 1
+    assert found[-1] == 5
+    assert len(set(found)) > 3
+    for budget, seeds in zip((20, 30, 40, 50), found[1:], strict=False):
+        assert fit_iterations(planner.with_seeds(seeds).plan, RATES, 2, budget, 20_000) >= LEAST_USEFUL
+
+
+def _of_seeds(planner):
+    return lambda iterations, seeds: planner.with_seeds(seeds).plan(iterations)
+
+
+def test_a_plan_of_fewer_seeds_is_kept(tiny, made_up, tmp_path, monkeypatch, capsys):
+    """Its trainings are stopped at once; the same command has the same plan, and more seeds can be asked for."""
+    made_up(replace(tiny, name="seeds", iterations=20_000, seeds=4))
+    monkeypatch.setattr(runner, "measured_rates", lambda *_: (RATES, None))
+    monkeypatch.setattr(runner, "run_jobs", lambda *_: "SIGTERM")
+
+    def jobs(**settings):
+        chosen = {"budget": "30s", "out": tmp_path / "few", "jobs": 2, "progress": False}
+        assert run_experiment("seeds", **{**chosen, **settings}).stopped_by == "SIGTERM"
+        return [job.key for job in read_plan(tmp_path / "few").jobs]
+
+    first = jobs()
+    assert "--budget 30s has time for --seeds 2; seeds usually has 4." in capsys.readouterr().err
+    assert len(first) == 4
+    assert jobs() == first
+    assert jobs(seeds=3)[:4] == first
+    assert len(jobs()) == 6
 
 
 def test_arms_of_other_lengths_keep_their_ratio(tmp_path):

@@ -16,7 +16,7 @@ from reslab.paper.progress import PlanProgress
 from reslab.paper.rates import Rate, keep_rate, kept_rate, rate_key, read_rate
 from reslab.paper.scheduler import run_jobs
 
-__all__ = ["LEAST_USEFUL", "fit_iterations", "measured_rates", "plan_seconds"]
+__all__ = ["LEAST_USEFUL", "fit_iterations", "fit_seeds", "measured_rates", "plan_seconds"]
 
 LEAST_USEFUL = 200
 """Iterations of an arm below which its errors say nothing."""
@@ -98,6 +98,26 @@ def _job_seconds(plan: Plan, job: Job, rate: Rate) -> float:
     return rate.training_seconds(job.subject.iterations, round(evaluated)) + extra
 
 
+def fit_seeds(
+    make_plan: Callable[[int, int], Plan], rates: Mapping[str, Rate], slots: int, budget: float, most: int, seeds: int
+) -> int:
+    """The largest number of trainings of each arm with which none of them gets too few iterations; at least 1.
+
+    Args:
+        make_plan: of a number of iterations and one of seeds.
+        rates: of the arms.
+        slots: jobs side by side.
+        budget: in seconds.
+        most: iterations.
+        seeds: the largest number that comes into question.
+    """
+    least = min(LEAST_USEFUL, most)
+    for count in range(seeds, 1, -1):
+        if plan_seconds(make_plan(least, count), rates, slots) <= budget * _SHARE:
+            return count
+    return 1
+
+
 def fit_iterations(
     make_plan: Callable[[int], Plan], rates: Mapping[str, Rate], slots: int, budget: float, most: int
 ) -> int:
@@ -117,7 +137,7 @@ def fit_iterations(
     def seconds(iterations: int) -> float:
         return plan_seconds(make_plan(iterations), rates, slots)
 
-    least = LEAST_USEFUL if most >= LEAST_USEFUL else most
+    least = min(LEAST_USEFUL, most)
     needed = seconds(least)
     if needed > budget * _SHARE:
         raise ReslabError(

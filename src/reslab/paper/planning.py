@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,12 @@ class Planner:
     def full_iterations(self) -> int:
         """The length of a training where no budget decides it; 0 where nothing is trained."""
         return full_iterations(self.experiment, self.choices, self.photos) if self.experiment.trains else 0
+
+    def with_seeds(self, seeds: int | None) -> "Planner":
+        """Of the same experiment with so many trainings of each arm; None for the experiment's number."""
+        other = copy(self)
+        other.choices = replace(self.choices, seeds=seeds)
+        return other
 
     def plan(self, iterations: int, budget: float | None = None) -> Plan:
         """The plan, with trainings so long; deep networks first, so that none of them is left to run alone at the end.

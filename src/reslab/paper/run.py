@@ -70,7 +70,8 @@ def run_experiment(
         depths: depths of the networks that take part; all by default.
         input_size: side of the crops of photos.
         precision: precision of convolutions and products, of all networks alike: auto, fp32, bf16 or fp16.
-        seeds: number of trainings of each network, with seeds from 0.
+        seeds: number of trainings of each network, with seeds from 0; by default the experiment's, or as many of
+            them as a budget has time for.
         nets: trained networks to look at instead of training some, as `reslab eval` takes them.
         mean: mean of each channel of such networks' inputs, pixels in [0, 1], for weight files without a card.
         std: std likewise; 1 where only a mean is given.

@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from reslab.errors import ReslabError
-from reslab.paper.budget import fit_iterations, measured_rates, plan_seconds
+from reslab.paper.budget import fit_iterations, fit_seeds, measured_rates, plan_seconds
 from reslab.paper.catalogue import Experiment
 from reslab.paper.choices import Choices, format_time
 from reslab.paper.collect import collect_record
@@ -20,6 +20,7 @@ from reslab.paper.measurements import measure_path
 from reslab.paper.plan import PLAN_NAME, Plan, read_plan
 from reslab.paper.planning import Planner
 from reslab.paper.progress import PlanProgress
+from reslab.paper.rates import Rate
 from reslab.paper.report import write_report
 from reslab.paper.scheduler import in_groups, run_jobs
 from reslab.paper.work import do_job
@@ -113,12 +114,26 @@ class Runner:
         if stopped is not None:
             return None, stopped
         if budget is not None:
-            fitted = fit_iterations(lambda count: planner.plan(count, budget), rates, engine.slots, budget, most)
-            return planner.plan(fitted, budget), None
+            return self._fitted(rates, engine.slots, budget, most), None
         seconds = plan_seconds(plan, rates, engine.slots)
         if seconds > _WORTH_ASKING_SECONDS:
             self._ask(seconds, most)
         return plan, None
+
+    def _fitted(self, rates: Mapping[str, Rate], slots: int, budget: float, most: int) -> Plan:
+        """The plan that takes the budget: of fewer seeds than the experiment's, where all of them would take longer."""
+        planner, name, usual = self.planner, self.experiment.name, self.experiment.seeds
+        if planner.choices.seeds is None and usual > 1:
+
+            def make_plan(iterations: int, seeds: int) -> Plan:
+                return planner.with_seeds(seeds).plan(iterations, budget)
+
+            seeds = fit_seeds(make_plan, rates, slots, budget, most, usual)
+            if seeds < usual:
+                planner = planner.with_seeds(seeds)
+                say(f"--budget {format_time(budget)} has time for --seeds {seeds}; {name} usually has {usual}.")
+        fitted = fit_iterations(lambda count: planner.plan(count, budget), rates, slots, budget, most)
+        return planner.plan(fitted, budget)
 
     def _is_quick(self, plan: Plan) -> bool:
         """Whether everybody knows that it takes minutes: the digits, and nets that are not very deep."""
@@ -126,7 +141,10 @@ class Runner:
 
     def _known(self, known: Plan, budget: float | None) -> Plan:
         """The plan that is there, with the seeds that are asked for now; refuses to mix two settings in a folder."""
-        plan = self.planner.plan(known.iterations or self.planner.full_iterations(), budget)
+        asked = self.planner.choices.seeds
+        # A budget may have chosen fewer than the experiment's, and the same command means the same number.
+        planner = self.planner if asked is not None or budget is None else self.planner.with_seeds(known.choices.seeds)
+        plan = planner.plan(known.iterations or planner.full_iterations(), budget)
 
         def settings(item: Plan) -> dict[str, Any]:
             values = replace(item.choices, seeds=None).to_dict()
