@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from reslab.errors import ReslabError
 from reslab.paper import runner
-from reslab.paper.budget import LEAST_USEFUL, fit_iterations, fit_seeds, makespan, plan_seconds
+from reslab.paper.budget import LEAST_USEFUL, fit_iterations, makespan, plan_seconds
 from reslab.paper.catalogue import Measure
 from reslab.paper.choices import Choices, format_time, parse_time
+from reslab.paper.deviations import reduction
 from reslab.paper.experiments import EXPERIMENTS
 from reslab.paper.experiments.common import ERRORS
 from reslab.paper.plan import read_plan
@@ -121,21 +122,6 @@ def test_a_budget_that_is_too_small_is_refused_with_the_least_one(planner, most)
         fit_iterations(planner.plan, RATES, 2, parse_time(least) * 0.9 - 1, most)
 
 
-def test_a_small_budget_has_time_for_fewer_seeds(planner):
-    """Each of two arms takes some 12 s of at least 200 iterations, and one more seed of both some 12 s of two cores."""
-    found = [fit_seeds(_of_seeds(planner), RATES, 2, budget, 20_000, 5) for budget in (5, 20, 30, 40, 50, 60, 1_000)]
-    assert found == sorted(found)
-    assert found[0] == 1
-    assert found[-1] == 5
-    assert len(set(found)) > 3
-    for budget, seeds in zip((20, 30, 40, 50), found[1:], strict=False):
-        assert fit_iterations(planner.with_seeds(seeds).plan, RATES, 2, budget, 20_000) >= LEAST_USEFUL
-
-
-def _of_seeds(planner):
-    return lambda iterations, seeds: planner.with_seeds(seeds).plan(iterations)
-
-
 def test_a_plan_of_fewer_seeds_is_kept(tiny, made_up, tmp_path, monkeypatch, capsys):
     """Its trainings are stopped at once; the same command has the same plan, and more seeds can be asked for."""
     made_up(replace(tiny, name="seeds", iterations=20_000, seeds=4))
@@ -148,11 +134,34 @@ def test_a_plan_of_fewer_seeds_is_kept(tiny, made_up, tmp_path, monkeypatch, cap
         return [job.key for job in read_plan(tmp_path / "few").jobs]
 
     first = jobs()
-    assert "--budget 30s has time for --seeds 2; seeds usually has 4." in capsys.readouterr().err
+    assert "--budget 30s has time for --seeds 2 (usually 4)." in capsys.readouterr().err
     assert len(first) == 4
     assert jobs() == first
     assert jobs(seeds=3)[:4] == first
     assert len(jobs()) == 6
+
+
+def test_many_views_are_of_fewer_images_where_all_would_take_too_long(tiny, made_up, tmp_path, monkeypatch, capsys):
+    crops = Measure(name="protocol", options={"protocol": "crops"})
+    made_up(replace(tiny, name="views", iterations=20_000, measures=(ERRORS, crops)))
+    slow = {arm: replace(rate, image_seconds=0.004) for arm, rate in RATES.items()}
+    monkeypatch.setattr(runner, "measured_rates", lambda *_: (slow, None))
+    monkeypatch.setattr(runner, "_PROTOCOL_IMAGES", 50)
+    monkeypatch.setattr(runner, "run_jobs", lambda *_: "SIGTERM")
+
+    def plan(budget):
+        settings = {"budget": budget, "out": tmp_path / budget, "jobs": 2, "progress": False}
+        assert run_experiment("views", **settings).stopped_by == "SIGTERM"
+        return read_plan(tmp_path / budget)
+
+    assert [dict(job.measures[1].options) for job in plan("90s").jobs] == [{"protocol": "crops"}] * 2
+    assert "has time for" not in capsys.readouterr().err
+    short = plan("55s")
+    assert [dict(job.measures[1].options) for job in short.jobs] == [{"protocol": "crops", "images": 50}] * 2
+    assert "--budget 55s has time for 50 test images of many views each." in capsys.readouterr().err
+    assert "many views of 50 of 360 test images" in reduction(EXPERIMENTS["fig1"], short)
+    assert short.jobs[0].key not in [job.key for job in plan("90s").jobs]
+    assert [job.key for job in plan("55s").jobs] == [job.key for job in short.jobs]
 
 
 def test_arms_of_other_lengths_keep_their_ratio(tmp_path):

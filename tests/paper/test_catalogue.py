@@ -138,7 +138,6 @@ def test_choices_of_the_user_reach_the_recipe(digits):
     experiment, arm = EXPERIMENTS["fig1"], EXPERIMENTS["fig1"].arms[0]
     chosen = arm_recipe(experiment, arm, Choices(precision="bf16", threads=3), digits, 100)
     assert (chosen.hardware.precision, chosen.hardware.threads, chosen.iterations) == ("bf16", 3, 100)
-    assert int(chosen.monitoring.eval_every) == 25
     assert arm_recipe(experiment, arm, Choices(), digits, 3).iterations == 20
     with pytest.raises(ReslabError, match="--input-size is for photos"):
         arm_recipe(experiment, arm, Choices(input_size=64), digits, 100)
@@ -146,6 +145,15 @@ def test_choices_of_the_user_reach_the_recipe(digits):
         full_iterations(experiment, Choices(iterations=19), photos=False)
     with pytest.raises(ReslabError, match="give --iterations"):
         full_iterations(experiment, Choices(data="folder", recipe="imagenet-90"), photos=False)
+
+
+@pytest.mark.parametrize(("iterations", "points"), [(20, 2), (100, 8), (225, 20), (2_000, 20)])
+def test_tests_along_a_training_look_at_no_more_images_than_it_trains_on(digits, iterations, points):
+    """By hand: batches of 32, 360 test images; at most 20 tests, and at least two."""
+    experiment = EXPERIMENTS["fig1"]
+    recipe = arm_recipe(experiment, experiment.arms[0], Choices(), digits, iterations)
+    assert recipe.data.batch_size == 32
+    assert iterations // int(recipe.monitoring.eval_every) == points
 
 
 def test_two_arms_that_are_the_same_training_are_refused(tmp_path):

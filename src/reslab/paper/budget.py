@@ -16,13 +16,12 @@ from reslab.paper.progress import PlanProgress
 from reslab.paper.rates import Rate, keep_rate, kept_rate, rate_key, read_rate
 from reslab.paper.scheduler import run_jobs
 
-__all__ = ["LEAST_USEFUL", "fit_iterations", "fit_seeds", "measured_rates", "plan_seconds"]
+__all__ = ["LEAST_USEFUL", "fit_iterations", "is_enough", "measured_rates", "plan_seconds"]
 
 LEAST_USEFUL = 200
 """Iterations of an arm below which its errors say nothing."""
 _SHARE = 0.94  # of the budget that is planned; the rest is for what takes longer than it was measured to
 _MEASURE_SECONDS = 1.0  # of each measure, besides the images that it looks at
-_MEASURED_IMAGES = 2_000
 
 
 def measured_rates(plan: Plan, engine: Engine, progress: bool) -> tuple[dict[str, Rate], str | None]:
@@ -90,32 +89,21 @@ def _job_seconds(plan: Plan, job: Job, rate: Rate) -> float:
     recipe = job.subject.followed
     assert recipe is not None
     curve = max(1, round(recipe.iterations / int(recipe.monitoring.eval_every))) * test
-    measures = [find_measure(measure.name) for measure in job.measures]
     depth = parse_model(job.subject.net).depth
-    passes = sum(kind.passes(depth) for kind in measures)
-    evaluated = curve + test + min(train, 10_000) + passes * min(test, _MEASURED_IMAGES)
-    extra = sum(kind.seconds + _MEASURE_SECONDS for kind in measures)
+    evaluated, extra = float(curve + test + min(train, 10_000)), 0.0
+    for measure in job.measures:
+        kind = find_measure(measure.name)
+        looked_at = measure.options.get("images") or kind.images or test
+        evaluated += kind.passes(depth, measure.options) * min(test, looked_at)
+        extra += kind.seconds + _MEASURE_SECONDS
     return rate.training_seconds(job.subject.iterations, round(evaluated)) + extra
 
 
-def fit_seeds(
-    make_plan: Callable[[int, int], Plan], rates: Mapping[str, Rate], slots: int, budget: float, most: int, seeds: int
-) -> int:
-    """The largest number of trainings of each arm with which none of them gets too few iterations; at least 1.
-
-    Args:
-        make_plan: of a number of iterations and one of seeds.
-        rates: of the arms.
-        slots: jobs side by side.
-        budget: in seconds.
-        most: iterations.
-        seeds: the largest number that comes into question.
-    """
-    least = min(LEAST_USEFUL, most)
-    for count in range(seeds, 1, -1):
-        if plan_seconds(make_plan(least, count), rates, slots) <= budget * _SHARE:
-            return count
-    return 1
+def is_enough(
+    make_plan: Callable[[int], Plan], rates: Mapping[str, Rate], slots: int, budget: float, most: int
+) -> bool:
+    """Whether a budget has time for enough iterations of every arm; arguments as of `fit_iterations`."""
+    return plan_seconds(make_plan(min(LEAST_USEFUL, most)), rates, slots) <= budget * _SHARE
 
 
 def fit_iterations(
@@ -138,12 +126,12 @@ def fit_iterations(
         return plan_seconds(make_plan(iterations), rates, slots)
 
     least = min(LEAST_USEFUL, most)
-    needed = seconds(least)
-    if needed > budget * _SHARE:
+    if not is_enough(make_plan, rates, slots, budget, most):
+        useful = format_time(seconds(least) / _SHARE * 1.05)
         raise ReslabError(
             f"--budget {format_time(budget)} gives an arm fewer than {least} iterations, which says nothing; the least "
-            f"useful budget here is {format_time(needed / _SHARE * 1.05)}. Fewer networks (--depths), smaller photos "
-            "(--input-size) or fewer --seeds take less."
+            f"useful budget here is {useful}. Fewer networks (--depths), smaller photos (--input-size) or fewer "
+            "--seeds take less."
         )
     if seconds(most) <= budget * _SHARE:
         return most

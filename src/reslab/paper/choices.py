@@ -28,7 +28,6 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 LEAST_ITERATIONS = 20
 """Of an arm; the errors at the end are means over the last ones."""
 _CURVE_POINTS = 20
-_ITERATIONS_A_POINT = 25  # at least: else a short training would be mostly tests
 _USUAL_SIDES = (224, 256, 480)  # of a crop, and the range of the shorter side that it is cut from (Sec. 3.4)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -49,6 +48,7 @@ class Choices:
         mean: of each channel of their inputs, pixels in [0, 1], where they are weight files; empty for a card's.
         std: likewise.
         threads: of each training.
+        protocol_images: test images that a protocol of many views looks at, where a budget has no time for all of them.
     """
 
     data: str = "digits"
@@ -62,6 +62,7 @@ class Choices:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     threads: int = 1
+    protocol_images: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in a plan."""
@@ -148,12 +149,17 @@ def arm_recipe(experiment: Experiment, arm: Arm, choices: Choices, data: AnyData
     if experiment.keep_checkpoints:
         fields["monitoring.checkpoint_every"] = str(max(1, length // experiment.keep_checkpoints))
         fields["monitoring.keep_checkpoints"] = str(experiment.keep_checkpoints + 1)
-    points = min(_CURVE_POINTS, max(1, length // _ITERATIONS_A_POINT))
-    fields["monitoring.eval_every"] = str(max(1, length // points))
     name = recipe_name(experiment, choices, photos)
+    fields["monitoring.eval_every"] = str(max(1, length // _curve_points(length, load_recipe(name), data)))
     own = {**arm.fields, **(arm.digits if choices.data == "digits" and choices.recipe is None else {})}
     asked = AskedRecipe.of(name, data, iterations=length, fields={**fields, **own})
     return asked.fitted(len(data.split("train")))
+
+
+def _curve_points(iterations: int, recipe: Recipe, data: AnyData) -> int:
+    """Tests along a training, 2 at least: together of no more images than it trains on, so of a third of its work."""
+    affordable = iterations * recipe.data.batch_size // max(1, len(data.split("test")))
+    return max(2, min(_CURVE_POINTS, affordable))
 
 
 def _photo_fields(choices: Choices, name: str) -> dict[str, str]:

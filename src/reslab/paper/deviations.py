@@ -28,6 +28,9 @@ def reduction(experiment: Experiment, plan: Plan) -> str:
             parts.append(f"batches of {recipe.data.batch_size} instead of {setting.batch_size}")
         if recipe.hardware.precision != "fp32":
             parts.append(f"in {recipe.hardware.precision}")
+        limit, test = plan.choices.protocol_images, plan.data["splits"]["test"]["num_images"]
+        if limit is not None and limit < test:
+            parts.append(f"many views of {limit:,} of {test:,} test images")
     return ", ".join(parts)
 
 

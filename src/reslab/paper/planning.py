@@ -12,9 +12,10 @@ from reslab.errors import ReslabError
 from reslab.files.hashing import file_digest, hash_json
 from reslab.models import parse_model, spell
 from reslab.models.weights import WEIGHTS_NAME
-from reslab.paper.catalogue import Arm, Ensemble, Experiment
+from reslab.paper.catalogue import Arm, Ensemble, Experiment, Measure
 from reslab.paper.choices import Choices, arm_recipe, full_iterations
 from reslab.paper.jobs import Job, Subject, existing_runs
+from reslab.paper.measures import PROTOCOL
 from reslab.paper.plan import Plan
 from reslab.trained import Reference
 from reslab.training.inputs import load_inputs
@@ -87,11 +88,16 @@ class Planner:
         """The length of a training where no budget decides it; 0 where nothing is trained."""
         return full_iterations(self.experiment, self.choices, self.photos) if self.experiment.trains else 0
 
-    def with_seeds(self, seeds: int | None) -> "Planner":
-        """Of the same experiment with so many trainings of each arm; None for the experiment's number."""
+    def with_choices(self, **changes: Any) -> "Planner":
+        """Of the same experiment, with other fields of `Choices`."""
         other = copy(self)
-        other.choices = replace(self.choices, seeds=seeds)
+        other.choices = replace(self.choices, **changes)
         return other
+
+    @property
+    def has_protocols(self) -> bool:
+        """Whether networks are tested by many views of each image."""
+        return any(measure.name == PROTOCOL for measure in self.experiment.measures)
 
     def plan(self, iterations: int, budget: float | None = None) -> Plan:
         """The plan, with trainings so long; deep networks first, so that none of them is left to run alone at the end.
@@ -122,7 +128,9 @@ class Planner:
 
     def _job(self, arm: Arm, seed: int, iterations: int) -> Job:
         measures = tuple(
-            measure for measure in self.experiment.measures if not measure.arms or arm.name in measure.arms
+            self._limited(measure)
+            for measure in self.experiment.measures
+            if not measure.arms or arm.name in measure.arms
         )
         subject = self._subject(arm, seed, iterations)
         folder = ""
@@ -134,6 +142,13 @@ class Planner:
                 else f"{_words(arm.name)}-{self._data_name}-{subject.iterations}-seed{seed}-{subject.key[:8]}"
             )
         return Job(arm=arm.name, subject=subject, measures=measures, folder=folder, options=arm.options)
+
+    def _limited(self, measure: Measure) -> Measure:
+        """A protocol on fewer images, where a budget has no time for all."""
+        limit = self.choices.protocol_images
+        if measure.name != PROTOCOL or limit is None:
+            return measure
+        return replace(measure, options={**measure.options, "images": limit})
 
     @property
     def _some_without_card(self) -> bool:
@@ -190,7 +205,7 @@ def _looking_at(experiment: Experiment, nets: Sequence[str]) -> Experiment:
     return replace(experiment, arms=tuple(arms), claims=(), measures=measures, ensembles=together, how="evaluated")
 
 
-_OF_TRAINED = ("responses", "branches", "lesions", "protocol", "predictions")
+_OF_TRAINED = ("responses", "branches", "lesions", PROTOCOL, "predictions")
 _FOR_NETS = ("fig7", "zero", "lesions", "table3", "table4", "table5")
 
 

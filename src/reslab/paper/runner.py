@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from reslab.errors import ReslabError
-from reslab.paper.budget import fit_iterations, fit_seeds, measured_rates, plan_seconds
+from reslab.paper.budget import fit_iterations, is_enough, measured_rates, plan_seconds
 from reslab.paper.catalogue import Experiment
 from reslab.paper.choices import Choices, format_time
 from reslab.paper.collect import collect_record
@@ -31,6 +31,7 @@ __all__ = ["Runner", "is_done"]
 
 _WORTH_ASKING_SECONDS = 900.0
 _QUICK_DEPTH = 56
+_PROTOCOL_IMAGES = 2_000  # whose error is known to 1 % or so
 
 
 class Runner:
@@ -121,19 +122,26 @@ class Runner:
         return plan, None
 
     def _fitted(self, rates: Mapping[str, Rate], slots: int, budget: float, most: int) -> Plan:
-        """The plan that takes the budget: of fewer seeds than the experiment's, where all of them would take longer."""
-        planner, name, usual = self.planner, self.experiment.name, self.experiment.seeds
-        if planner.choices.seeds is None and usual > 1:
+        """The plan that takes the budget: of fewer seeds, or images of many views, where all would be too much."""
+        asked, usual = self.planner.choices.seeds, self.experiment.seeds
 
-            def make_plan(iterations: int, seeds: int) -> Plan:
-                return planner.with_seeds(seeds).plan(iterations, budget)
+        def make(planner: Planner) -> Callable[[int], Plan]:
+            return lambda iterations: planner.plan(iterations, budget)
 
-            seeds = fit_seeds(make_plan, rates, slots, budget, most, usual)
-            if seeds < usual:
-                planner = planner.with_seeds(seeds)
-                say(f"--budget {format_time(budget)} has time for --seeds {seeds}; {name} usually has {usual}.")
-        fitted = fit_iterations(lambda count: planner.plan(count, budget), rates, slots, budget, most)
-        return planner.plan(fitted, budget)
+        numbers = [asked] if asked is not None else [None, *range(usual - 1, 0, -1)]
+        limits = [None, _PROTOCOL_IMAGES] if self.planner.has_protocols else [None]
+        possible = [
+            self.planner.with_choices(seeds=seeds, protocol_images=limit) for limit in limits for seeds in numbers
+        ]
+        enough = (planner for planner in possible if is_enough(make(planner), rates, slots, budget, most))
+        planner = next(enough, possible[-1])
+        plan = make(planner)(fit_iterations(make(planner), rates, slots, budget, most))
+        if planner is not possible[0]:
+            seeds, limit = planner.choices.seeds, planner.choices.protocol_images
+            fewer = [f"--seeds {seeds} (usually {usual})"] if seeds != asked else []
+            fewer += [f"{limit:,} test images of many views each"] if limit is not None else []
+            say(f"--budget {format_time(budget)} has time for {' and '.join(fewer)}.")
+        return plan
 
     def _is_quick(self, plan: Plan) -> bool:
         """Whether everybody knows that it takes minutes: the digits, and nets that are not very deep."""
@@ -141,9 +149,10 @@ class Runner:
 
     def _known(self, known: Plan, budget: float | None) -> Plan:
         """The plan that is there, with the seeds that are asked for now; refuses to mix two settings in a folder."""
-        asked = self.planner.choices.seeds
-        # A budget may have chosen fewer than the experiment's, and the same command means the same number.
-        planner = self.planner if asked is not None or budget is None else self.planner.with_seeds(known.choices.seeds)
+        planner = self.planner
+        if budget is not None:  # it may have chosen fewer than the experiment's, which the same command means again
+            seeds = planner.choices.seeds or known.choices.seeds
+            planner = planner.with_choices(seeds=seeds, protocol_images=known.choices.protocol_images)
         plan = planner.plan(known.iterations or planner.full_iterations(), budget)
 
         def settings(item: Plan) -> dict[str, Any]:

@@ -12,7 +12,10 @@ from typing import Any
 
 from reslab.errors import ReslabError
 
-__all__ = ["MEASURES", "MeasureKind", "Measured", "find_measure"]
+__all__ = ["MEASURES", "PROTOCOL", "MeasureKind", "Measured", "find_measure"]
+
+PROTOCOL = "protocol"
+"""The measure that tests a network by many views of each image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +52,17 @@ class MeasureKind:
     Args:
         name: of it.
         place: module and function.
-        passes: passes over the test images that it takes about, for a network of so many layers; budgets count them.
+        passes: about how many passes over its images it takes, for a network of so many layers and its options; budgets
+            count them.
+        images: of the test set that it looks at, at most; None for all.
         seconds: that it takes besides.
         version: raised where its meaning changes, so that what it found before is not taken for what it finds now.
     """
 
     name: str
     place: str
-    passes: Callable[[int], float] = lambda depth: 0.0
+    passes: Callable[[int, Mapping[str, Any]], float] = lambda depth, options: 0.0
+    images: int | None = None
     seconds: float = 0.0
     version: int = 1
 
@@ -68,21 +74,27 @@ class MeasureKind:
         return found
 
 
+# Ten crops; and whole images, mirrored too, at five sizes of the shorter side, 1 to 2.9 times that of a crop.
+_PROTOCOL_PASSES = {"crops": 10.0, "dense": 36.0}
 _KINDS = (
     MeasureKind(name="errors", place="errors:final_errors"),
-    MeasureKind(name="predictions", place="errors:predictions", passes=lambda depth: 1.0),
-    MeasureKind(name="protocol", place="errors:protocol_error", passes=lambda depth: 12.0),
+    MeasureKind(name="predictions", place="errors:predictions", passes=lambda depth, options: 1.0),
+    MeasureKind(
+        name=PROTOCOL,
+        place="errors:protocol_error",
+        passes=lambda depth, options: _PROTOCOL_PASSES[options["protocol"]],
+    ),
     MeasureKind(name="convergence", place="errors:convergence"),
     MeasureKind(name="complexity", place="complexity:complexity"),
     MeasureKind(name="layer-costs", place="complexity:layer_costs"),
     MeasureKind(name="arithmetic", place="complexity:arithmetic"),
     MeasureKind(name="training-cost", place="complexity:training_cost"),
-    MeasureKind(name="responses", place="signals:responses", passes=lambda depth: 1.0),
+    MeasureKind(name="responses", place="signals:responses", passes=lambda depth, options: 1.0, images=2_000),
     MeasureKind(name="signals", place="signals:signals", seconds=3.0, version=2),
     MeasureKind(name="growth", place="signals:growth", seconds=3.0),
-    MeasureKind(name="branches", place="blocks:branches", passes=lambda depth: depth / 2),
-    MeasureKind(name="lesions", place="blocks:lesions", passes=lambda depth: depth / 2),
-    MeasureKind(name="construction", place="construction:construction", version=2, passes=lambda depth: 4.0),
+    MeasureKind(name="branches", place="blocks:branches", passes=lambda depth, options: depth / 2, images=1_000),
+    MeasureKind(name="lesions", place="blocks:lesions", passes=lambda depth, options: depth / 2, images=1_000),
+    MeasureKind(name="construction", place="construction:construction", version=2, passes=lambda depth, options: 4.0),
     MeasureKind(name="quotes", place="quotes:quotes"),
     MeasureKind(name="identity", place="toys:identity", seconds=5.0),
     MeasureKind(name="shattering", place="toys:shattering", seconds=5.0),

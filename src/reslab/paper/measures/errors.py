@@ -65,15 +65,16 @@ def predictions(subject: MeasuredNetwork) -> Measured:
     )
 
 
-def protocol_error(subject: MeasuredNetwork, *, protocol: str) -> Measured:
+def protocol_error(subject: MeasuredNetwork, *, protocol: str, images: int | None = None) -> Measured:
     """Top-1 and top-5 error in % under a test protocol.
 
     Args:
         subject: the network.
         protocol: `crops`, ten of photos and nine shifted views of small images, which one view shows whole; or `dense`,
             fully convolutional at five sizes of the shorter side, in the paper's proportions.
+        images: of the test set, the same ones for every network; None for all.
     """
-    split = subject.split("test")
+    split = subject.split("test", images)
     crops = "ten-crop" if isinstance(subject.data, PhotoData) else "shifted"
     made = _protocol(subject, crops if protocol == "crops" else protocol)
     scores = predict_split(subject.network, split, subject.normalization, made)
