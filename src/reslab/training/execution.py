@@ -16,7 +16,7 @@ from reslab.files.shapes import Shape
 from reslab.models.devices import device_exists, exact_arithmetic
 from reslab.models.spec import NetSpec
 from reslab.training.allocator import tensor_memory
-from reslab.training.kernels.networks import finds_convolutions, finds_norms, scratch_bytes
+from reslab.training.kernels.networks import finds_convolutions, finds_norms, has_small_maps, scratch_bytes
 from reslab.training.kernels.norms import has_kernels
 from reslab.training.kernels.winograd import has_winograd
 from reslab.training.recipe import AdamW, HardwareRecipe, Lamb, Recipe
@@ -154,7 +154,7 @@ def choose_execution(recipe: Recipe, spec: NetSpec, image_size: tuple[int, int])
     precision, reason = _choose_precision(hardware, device)
     reasons += [reason] if reason else []
     suits = device == "cpu" and channels_last and precision != "fp16"  # kernels of ours
-    kernels, convolutions = _choose_kernels(hardware, suits and not compiled and finds_convolutions(spec), precision)
+    kernels, convolutions = _choose_kernels(hardware, suits and not compiled, precision, spec, image_size)
     segments = tensor_bytes = predicted = None
     if hardware.memory:
         scratch = scratch_bytes(spec, threads) if kernels == "winograd" else 0
@@ -218,14 +218,18 @@ def _choose_fused_norms(hardware: HardwareRecipe, suits: bool) -> bool:
     return False
 
 
-def _choose_kernels(hardware: HardwareRecipe, suits: bool, precision: Precision) -> tuple[Kernels, str]:
-    asked = hardware.kernels
+def _choose_kernels(
+    hardware: HardwareRecipe, suits: bool, precision: Precision, spec: NetSpec, image_size: tuple[int, int]
+) -> tuple[Kernels, str]:
+    asked, suits = hardware.kernels, suits and finds_convolutions(spec)
+    small_maps = suits and has_small_maps(spec, image_size)
     if asked == "torch":
         return "torch", ""
-    if asked == "auto" and suits and precision == "bf16" and torch.cpu._is_amx_tile_supported():
+    if asked == "auto" and suits and precision == "bf16" and not small_maps and torch.cpu._is_amx_tile_supported():
         return "torch", "convolutions by torch: with this processor's AMX it is faster in bf16"
     if suits and has_winograd():
-        return "winograd", "convolutions of 3x3 by Winograd's algorithm"
+        products = ", on maps of 2x2 and 1x1 as one product" if small_maps else ""
+        return "winograd", f"convolutions of 3x3 by Winograd's algorithm{products}"
     if asked == "winograd":
         raise RecipeError(
             "hardware.kernels=winograd needs a CPU, channels-last layout, fp32 or bf16, a C++ compiler with OpenMP "

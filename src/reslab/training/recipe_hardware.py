@@ -32,7 +32,8 @@ class HardwareRecipe:
     kernels: Literal["auto", "torch", "winograd"] = knob(
         "auto",
         "Convolutions of 3x3 in training on a CPU: torch's, or by Winograd's algorithm with fewer products, which "
-        "takes a C++ compiler; auto takes that where it is faster. Evaluation and exported files always have torch's.",
+        "takes a C++ compiler, and on maps of 2x2 and 1x1 as one product; auto takes that where it is faster. "
+        "Evaluation and exported files always have torch's.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = knob(
         "fp32",

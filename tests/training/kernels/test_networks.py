@@ -165,8 +165,8 @@ def test_training_resumes_bitwise_and_ends_where_it_does_without(tmp_path, preci
     assert done.figures["train_error"] < 60
 
 
-def chosen(model="resnet20", **fields):
-    return choose_execution(with_hardware(**fields), parse_model(model), (32, 32))
+def chosen(model="resnet20", size=32, **fields):
+    return choose_execution(with_hardware(**fields), parse_model(model), (size, size))
 
 
 def test_fused_norms_are_chosen_where_they_can_be():
@@ -209,6 +209,9 @@ def test_in_bf16_the_processor_decides(has_amx, monkeypatch):
     monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: has_amx)
     assert chosen(precision="bf16").kernels == ("torch" if has_amx else "winograd")
     assert chosen(precision="bf16", kernels="winograd").kernels == "winograd"
+    # Torch has no fast convolution for maps of 2x2 and 1x1, on such a processor either.
+    assert chosen("resnet34", size=32, precision="bf16").kernels == "winograd"
+    assert chosen("resnet34", size=224, precision="bf16").kernels == ("torch" if has_amx else "winograd")
 
 
 def test_what_was_asked_for_is_not_compiled():

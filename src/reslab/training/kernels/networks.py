@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from reslab.models.blocks import BasicBlock, Block, Bottleneck, PreActBasicBlock, PreActBottleneck
 from reslab.models.residual import ResNet
 from reslab.models.spec import NetSpec
-from reslab.training.kernels import winograd
+from reslab.training.kernels import small_maps, winograd
 from reslab.training.kernels.block import block_output
 from reslab.training.kernels.entrances import entrance
 from reslab.training.kernels.norms import for_shortcut, norm_relu
 
-__all__ = ["finds_convolutions", "finds_norms", "fuse_norms", "scratch_bytes", "use_winograd"]
+__all__ = ["finds_convolutions", "finds_norms", "fuse_norms", "has_small_maps", "scratch_bytes", "use_winograd"]
 
 
 def finds_norms(spec: NetSpec) -> bool:
@@ -40,6 +40,18 @@ def finds_convolutions(spec: NetSpec) -> bool:
     return any(width % winograd.LANES == 0 for width in _widths(spec))
 
 
+def has_small_maps(spec: NetSpec, image_size: tuple[int, int]) -> bool:
+    """Whether the last stage's maps are such that `small_maps` takes its convolutions.
+
+    Args:
+        spec: of a network in which `finds_convolutions` finds some.
+        image_size: height and width.
+    """
+    strides = len(spec.blocks) - 1 - sum(spec.replace_stride_with_dilation)
+    reduction: int = 2**strides * (1 if spec.stem == "cifar" else 4)
+    return max(image_size) <= small_maps.MOST_PIXELS * reduction
+
+
 def scratch_bytes(spec: NetSpec, threads: int) -> int:
     """What the convolutions of `use_winograd` take for a while besides tensors that torch's take too."""
     return winograd.scratch_bytes(max(_widths(spec)), threads)
@@ -53,7 +65,7 @@ def _widths(spec: NetSpec) -> tuple[int, ...]:
 def use_winograd(model: nn.Module) -> None:
     """Lets the convolutions that suit the kernels use them, and basic blocks whose norms are fused be one call."""
     for module in model.modules():
-        if winograd.suits(module):
+        if winograd.suits(module) or small_maps.suits(module):
             module.forward = MethodType(winograd.convolve, module)  # type: ignore[method-assign]
         elif type(module) is BasicBlock and getattr(module.forward, "__func__", None) is _basic:
             module.forward = MethodType(_whole_basic, module)  # type: ignore[method-assign]

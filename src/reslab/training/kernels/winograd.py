@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from reslab.training.kernels import small_maps
 from reslab.training.kernels.compiled import have_kernels, load_kernels
 
 __all__ = ["LANES", "convolve", "has_winograd", "scratch_bytes", "suits", "takes"]
@@ -127,7 +128,7 @@ def _gains(shape: torch.Size, channels: int) -> bool:
 
 
 def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """A convolution by the kernels where they take it, and by torch's own operation elsewhere.
+    """A convolution by the kernels where they take it, as one product on small maps, and by torch elsewhere.
 
     Under autocast the input takes its type, and the weights stay float32 all the way.
 
@@ -137,6 +138,8 @@ def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     """
     if torch.is_autocast_enabled("cpu") and x.device.type == "cpu" and convolution.training:
         x = x.to(torch.get_autocast_dtype("cpu"))
+    if small_maps.takes(convolution, x):
+        return small_maps.convolve(convolution, x)
     if not takes(convolution, x):
         return nn.Conv2d.forward(convolution, x)
     y: Tensor = _Convolution.apply(x, convolution.weight)
