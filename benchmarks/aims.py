@@ -323,6 +323,10 @@ MEASUREMENTS: dict[str, Callable[[Inputs], Sequence[object]]] = {
     ),
     "training-resnet50": lambda inputs: (*_RESNET50, "--data", inputs.photos),
     "training-resnet50-bf16": lambda inputs: (*_RESNET50, "--data", inputs.photos, "--hardware.precision", "bf16"),
+    "training-32px": lambda inputs: (
+        *("training", "resnet18", "resnet34", "--data", inputs.cifar, "--input-size", "32", "--batch-size", "128"),
+        *("--peers", "eager-nchw", "torchvision", "timm", "--turns", "3", "--steps", "8"),
+    ),
     "profile-training": lambda inputs: (*("profile", "resnet20", "resnet56", "resnet110", "--data", inputs.cifar),),
     "profile-resnet50": lambda inputs: (
         *("profile", "resnet50", "--data", inputs.photos, "--input-size", "224", "--batch-size", "16"),
