@@ -4,6 +4,7 @@ import os
 import re
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -134,11 +135,33 @@ def test_a_plan_of_fewer_seeds_is_kept(tiny, made_up, tmp_path, monkeypatch, cap
         return [job.key for job in read_plan(tmp_path / "few").jobs]
 
     first = jobs()
+    assert read_plan(tmp_path / "few").budget == 30
     assert "--budget 30s has time for --seeds 2 (usually 4)." in capsys.readouterr().err
     assert len(first) == 4
     assert jobs() == first
     assert jobs(seeds=3)[:4] == first
     assert len(jobs()) == 6
+
+
+def test_measuring_speeds_is_a_part_of_the_budget(tiny, made_up, tmp_path, monkeypatch):
+    """Unless what is left of it is too little; then they are known, and the same budget is enough the next time."""
+    made_up(replace(tiny, name="spent", iterations=20_000))
+    monkeypatch.setattr(runner, "run_jobs", lambda *_: "SIGTERM")
+    clock = iter(range(0, 100_000, 20))
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(runner, "measured_rates", lambda *_: (RATES, None))
+
+    def iterations(budget):
+        run_experiment("spent", budget=budget, out=tmp_path / budget, jobs=2, progress=False)
+        return read_plan(tmp_path / budget).iterations
+
+    assert iterations("60s") == fitted(tiny, tmp_path, 40.0)
+    assert iterations("25s") == fitted(tiny, tmp_path, 25.0)
+
+
+def fitted(tiny, tmp_path, seconds):
+    planner = Planner(tiny, Choices(), folder=tmp_path, store=tmp_path / "runs")
+    return fit_iterations(planner.plan, RATES, 2, seconds, 20_000)
 
 
 def test_many_views_are_of_fewer_images_where_all_would_take_too_long(tiny, made_up, tmp_path, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -111,17 +112,18 @@ class Runner:
         plan = planner.plan(most, budget)
         if not self.experiment.trains or (budget is None and not ask) or (budget is None and self._is_quick(plan)):
             return plan, None
+        began = time.monotonic()
         rates, stopped = measured_rates(plan, engine, self.progress)
         if stopped is not None:
             return None, stopped
         if budget is not None:
-            return self._fitted(rates, engine.slots, budget, most), None
+            return self._fitted(rates, engine.slots, budget, most, time.monotonic() - began), None
         seconds = plan_seconds(plan, rates, engine.slots)
         if seconds > _WORTH_ASKING_SECONDS:
             self._ask(seconds, most)
         return plan, None
 
-    def _fitted(self, rates: Mapping[str, Rate], slots: int, budget: float, most: int) -> Plan:
+    def _fitted(self, rates: Mapping[str, Rate], slots: int, budget: float, most: int, spent: float) -> Plan:
         """The plan that takes the budget: of fewer seeds, or images of many views, where all would be too much."""
         asked, usual = self.planner.choices.seeds, self.experiment.seeds
 
@@ -133,9 +135,13 @@ class Runner:
         possible = [
             self.planner.with_choices(seeds=seeds, protocol_images=limit) for limit in limits for seeds in numbers
         ]
-        enough = (planner for planner in possible if is_enough(make(planner), rates, slots, budget, most))
-        planner = next(enough, possible[-1])
-        plan = make(planner)(fit_iterations(make(planner), rates, slots, budget, most))
+        # What measuring the speeds took is gone, unless the rest is too little: they are known from now on.
+        ways = [(planner, allowed) for allowed in (budget - spent, budget) for planner in possible]
+        enough = (
+            (planner, allowed) for planner, allowed in ways if is_enough(make(planner), rates, slots, allowed, most)
+        )
+        planner, allowed = next(enough, ways[-1])
+        plan = make(planner)(fit_iterations(make(planner), rates, slots, allowed, most))
         if planner is not possible[0]:
             seeds, limit = planner.choices.seeds, planner.choices.protocol_images
             fewer = [f"--seeds {seeds} (usually {usual})"] if seeds != asked else []

@@ -35,7 +35,7 @@ from reslab.training.progress import TrainingProgress
 from reslab.training.resizing import initial_iterations, resized, work_until
 from reslab.training.result import TrainResult
 from reslab.training.schedule import learning_rate
-from reslab.training.state import Meter, step_seed
+from reslab.training.state import STATE, Meter, step_seed
 from reslab.training.stopping import StopRequests
 from reslab.training.tracking import Tracker
 
@@ -114,6 +114,7 @@ class Trainer:
                 f"{self.run.folder / NORMALIZATION_NAME} is not the one that {path} was trained with; put back a copy "
                 "of it."
             )
+        check_shape(path, saved, STATE, CheckpointError)
         with naming(path, CheckpointError), reading(path, CheckpointError):
             choose_trained(self.state.model, self.recipe.fine_tuning, int(saved["iteration"]) - 1)
             check_optimizer(self.state.optimizer, saved["optimizer"])

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from reslab.errors import CheckpointError, DivergenceError
+from reslab.errors import DivergenceError
+from reslab.files.shapes import Shape
 from reslab.models.features import FeatureNetwork
 from reslab.training.schedule import Plateau, WarmUp
 
-__all__ = ["Meter", "TrainingState", "step_seed"]
+__all__ = ["STATE", "Meter", "TrainingState", "step_seed"]
 
 
 def step_seed(seed: int, iteration: int) -> int:
@@ -91,18 +92,26 @@ class Meter:
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
         self.settle()
-        return {name: getattr(self, name) for name in _METER_FIELDS}
+        return {name: getattr(self, name) for name in (*_METER, "num_answers")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores it; raises CheckpointError of what is no number."""
+        """Restores it."""
         state = {"num_answers": state["num_images"], **state}  # of earlier versions: one an image
-        for name in _METER_FIELDS:
-            if type(state[name]) not in (int, float):
-                raise CheckpointError(f"its {name} is no number but {state[name]!r}.")
+        for name in (*_METER, "num_answers"):
             setattr(self, name, state[name])
 
 
-_METER_FIELDS = ("loss_sum", "num_wrong", "num_iterations", "num_images", "num_answers", "seconds")
+_METER: dict[str, type] = dict.fromkeys(("loss_sum", "num_wrong", "num_iterations", "num_images", "seconds"), float)
+STATE: Shape = {
+    "iteration": int,
+    "best_val_error": (float, None),
+    "best_iteration?": (int, None),
+    "seconds": float,
+    "meter": {**_METER, "num_answers?": float},
+    "warmup": {"active": bool, "ended_at": (int, None), "recent": [float]},
+    "plateau?": {"drops": int, "best": (float, None), "num_worse": int},
+}
+"""What a checkpoint has of a training, besides tensors; entries with ? are missing in earlier versions."""
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Convolutions on maps of 1x1 and 2x2 pixels as one product, held to torch's operation in double precision."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -55,6 +56,15 @@ def test_values_and_gradients_are_torchs(shape, dtype, threads, activations):
         assert mine.shape == other.shape
         distance = ((mine.double() - other).norm() / other.norm()).item()
         assert distance < (EXACT if dtype == torch.float32 else ROUNDED)
+
+
+def test_the_same_bits_each_time_and_by_several_callers_at_once(threads, activations):
+    torch.manual_seed(0)
+    convolution, x, gradient = fresh(64, 64), activations(48, 64, 2, 2), activations(48, 64, 2, 2)
+    first = run(small_maps.convolve, convolution, x, gradient)
+    with ThreadPoolExecutor(4) as pool:
+        for others in pool.map(lambda _: run(small_maps.convolve, convolution, x.clone(), gradient), range(12)):
+            assert all(torch.equal(mine, other) for mine, other in zip(first, others, strict=True))
 
 
 def test_gradients_are_those_of_differences():
