@@ -130,13 +130,13 @@ def test_a_plan_of_fewer_seeds_is_kept(tiny, made_up, tmp_path, monkeypatch, cap
     monkeypatch.setattr(runner, "run_jobs", lambda *_: "SIGTERM")
 
     def jobs(**settings):
-        chosen = {"budget": "30s", "out": tmp_path / "few", "jobs": 2, "progress": False}
+        chosen = {"budget": "40s", "out": tmp_path / "few", "jobs": 2, "progress": False}
         assert run_experiment("seeds", **{**chosen, **settings}).stopped_by == "SIGTERM"
         return [job.key for job in read_plan(tmp_path / "few").jobs]
 
     first = jobs()
-    assert read_plan(tmp_path / "few").budget == 30
-    assert "--budget 30s has time for --seeds 2 (usually 4)." in capsys.readouterr().err
+    assert read_plan(tmp_path / "few").budget == 40
+    assert "--budget 40s has time for --seeds 2 (usually 4)." in capsys.readouterr().err
     assert len(first) == 4
     assert jobs() == first
     assert jobs(seeds=3)[:4] == first
@@ -147,7 +147,7 @@ def test_measuring_speeds_is_a_part_of_the_budget(tiny, made_up, tmp_path, monke
     """Unless what is left of it is too little; then they are known, and the same budget is enough the next time."""
     made_up(replace(tiny, name="spent", iterations=20_000))
     monkeypatch.setattr(runner, "run_jobs", lambda *_: "SIGTERM")
-    clock = iter(range(0, 100_000, 20))
+    clock = iter(range(0, 100_000, 10))  # and as much for the report
     monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     monkeypatch.setattr(runner, "measured_rates", lambda *_: (RATES, None))
 

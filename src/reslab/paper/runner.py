@@ -32,6 +32,7 @@ __all__ = ["Runner", "is_done"]
 
 _WORTH_ASKING_SECONDS = 900.0
 _QUICK_DEPTH = 56
+_REPORT_SECONDS = 10.0  # at the end, with figures of all layers twice as much
 _PROTOCOL_IMAGES = 2_000  # whose error is known to 1 % or so
 
 
@@ -117,7 +118,7 @@ class Runner:
         if stopped is not None:
             return None, stopped
         if budget is not None:
-            return self._fitted(rates, engine.slots, budget, most, time.monotonic() - began), None
+            return self._fitted(rates, engine.slots, budget, most, time.monotonic() - began + _REPORT_SECONDS), None
         seconds = plan_seconds(plan, rates, engine.slots)
         if seconds > _WORTH_ASKING_SECONDS:
             self._ask(seconds, most)
@@ -135,7 +136,7 @@ class Runner:
         possible = [
             self.planner.with_choices(seeds=seeds, protocol_images=limit) for limit in limits for seeds in numbers
         ]
-        # What measuring the speeds took is gone, unless the rest is too little: they are known from now on.
+        # What measuring the speeds took is gone, unless the rest is too little: once known, they need not be measured.
         ways = [(planner, allowed) for allowed in (budget - spent, budget) for planner in possible]
         enough = (
             (planner, allowed) for planner, allowed in ways if is_enough(make(planner), rates, slots, allowed, most)
