@@ -224,6 +224,10 @@ AIMS = (
         *(_Times(1.7, 2.0), _Times(1.7, 2.0)),
     ),
     Aim(
+        *("ResNet-34 at 32, training, batch 128", "torchvision's reference loop", "bench/training-32px", 1.7),
+        *(ratio_to("torchvision", "resnet34"), 2.0),
+    ),
+    Aim(
         "ResNet-50, fp32 inference, batch 16",
         "best of ONNX Runtime, OpenVINO, torch",
         "bench/inference-resnet50",
