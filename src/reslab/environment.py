@@ -2,6 +2,7 @@
 torch.
 """
 
+import functools
 import os
 import platform
 import re
@@ -115,6 +116,7 @@ def _gpus() -> list[str]:
     return [name.strip() for name in said.splitlines() if name.strip()]
 
 
+@functools.cache  # what a process runs is what it loaded, whatever becomes of the files later
 def _commit() -> str | None:
     """The commit of a checkout that the package is run from, marked where files differ from it; None elsewhere."""
     folder = Path(__file__).resolve().parents[2]

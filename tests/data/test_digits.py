@@ -80,6 +80,12 @@ def test_every_load_gives_the_same_images(digits: ImageData) -> None:
     assert load_data("digits").describe() == digits.describe()
 
 
+def test_who_writes_into_them_changes_no_later_load(digits: ImageData) -> None:
+    mine = load_data("digits").split("test")
+    mine.images[:], mine.labels[:] = 0, 0
+    assert load_data("digits").describe() == digits.describe()
+
+
 def test_the_split_does_not_depend_on_the_size(digits: ImageData) -> None:
     original = load_digits(size=8)
     assert original.image_shape == (8, 8, 1)

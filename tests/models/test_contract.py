@@ -286,10 +286,10 @@ def test_in_every_form_it_computes_the_same(form, spelling):
         assert torch.allclose(form(model)(images), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiler")
-@pytest.mark.parametrize("spelling", ["preact_resnet18[stem=cifar,widths=8-8-8-8,blocks=1-1-1-1]"])
-def test_compiled(spelling):
-    model = network(spelling).eval()
+def test_compiled():
+    model = network("preact_resnet18[stem=cifar,widths=8-8-8-8,blocks=1-1-1-1]").eval()
     images = images_for(model)
     with torch.no_grad():
         assert torch.allclose(torch.compile(model)(images), model(images), rtol=1e-4, atol=1e-4)
