@@ -21,7 +21,9 @@ _DESCRIPTION = """\
   reslab runs runs/first runs/second --compare --plot curves.svg
   reslab runs experiments/ --json
 
-Errors are the last ones that were recorded, in %. A damaged run is a row that says so, and the exit code is 1."""
+Errors are the last ones that were recorded, in %. Where images have several labels, "train %" counts wrong labels, and
+"val %" and "test %" are 100 less the mean average precision. A damaged run is a row that says so, and the exit code is
+1."""
 _ERRORS = ("train_error", "val_error", "test_error")
 _USUAL = Path("runs")
 
